@@ -429,3 +429,32 @@ def test_another_list_of_trusted_taggers_is_a_change():
     found = compared(f"{tagged}trusted_taggers: ['{arn}']\n", tagged)
     assert found.guardrails == ()
     assert [one.line for one in found.settings] == [f"trusted_taggers: {arn} -> none"]
+
+
+def test_principals_that_change_their_assignment_under_prevention_are_named():
+    one, other = (f"arn:aws:iam::111122223333:role/canvas/{name}/*" for name in ("one", "other"))
+    head = "guardrails:\n  a: {bedrock: {deny: all}}\n  b: {jumpstart: {deny: all}}\nassignments:\n"
+
+    def file(*principals: str) -> str:
+        named = zip(("[]", "[a]"), ("x", "y"), principals, strict=True)
+        entries = (
+            f"  - {{guardrails: {guardrails}, accounts: ['111122223333'], domains: [{domain}]"
+            f"{f', principals: [{given}]' if given else ''}}}\n"
+            for guardrails, domain, given in named
+        )
+        return f"{head}{''.join(entries)}  - guardrails: [a, b]\n"
+
+    found = compared(file(f"'{one}'", ""), file("", f"'{one}', '{other}'"))
+    assert [(change.section, change.change, change.text) for change in found.scope] == [
+        ("principals", "changed", f"principal {one} under the SCPs: no guardrail -> a"),
+        ("principals", "added", f"principal {other} under the SCPs: all guardrails -> a"),
+    ]
+    assert found.changes_access
+    [removed] = compared(file("", f"'{one}'"), file("", "")).scope
+    assert removed.text == f"principal {one} under the SCPs: a -> all guardrails"
+    shared = file(f"'{one}'], source_identities: [ana, ben", "")
+    [change] = compared(file(f"'{one}'", ""), shared).scope
+    assert change.text == (
+        f"principal {one} under the SCPs: no guardrail -> no guardrail for the source identities ana, ben, "
+        "else all guardrails"
+    )

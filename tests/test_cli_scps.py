@@ -4,6 +4,8 @@ import json
 
 import boto3
 import pytest
+from rolewarden.guardrails_file import load
+from rolewarden.prevention import compile_prevention
 from rolewarden.vocabulary import HUB_TAGS, JUMPSTART_TAGS
 from rolewarden_cli import access as accesses
 from rolewarden_cli import inventory, options
@@ -23,6 +25,16 @@ FLAN, MISTRAL = "huggingface-text2text-flan-t5-xl", "huggingface-llm-mistral-7b-
 TAGS = (*JUMPSTART_TAGS, *HUB_TAGS)
 EVERYTHING = {"Action": ["bedrock:*", "bedrock-mantle:*", "sagemaker:*"], "Resource": "*"}
 UNIT = "ou-root-canvas"
+PREVENTION = f"""
+guardrails:
+  none: {{bedrock: {{deny: all}}}}
+assignments:
+  - guardrails: []
+    accounts: ["{ACCOUNT_ID}"]
+    domains: [research]
+    principals: ["arn:aws:iam::{ACCOUNT_ID}:role/CanvasRosa"]
+  - guardrails: [none]
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -90,6 +102,24 @@ def test_a_model_that_a_policy_denies_is_denied_by_it_and_another_is_allowed(com
         "allowed": False, "route": "", "statements": [], "service_control_policy": True, "undecided": [],
     }  # fmt: skip
     assert (found["rosa", TITAN]["allowed"], found["rosa", TITAN]["service_control_policy"]) == (True, False)
+
+
+def test_a_denial_of_prevention_is_told_from_that_of_another_policy(company, reads, tmp_path):
+    file = tmp_path / "guardrails.yaml"
+    file.write_text(PREVENTION)
+    rules = load(file, today=TODAY)
+    for policy in compile_prevention(rules, "aws").policies:
+        deny(*policy.document["Statement"])
+    shown = rolewarden("access", "--guardrails", str(file), "--model", NOVA, "--model", TITAN, "--all").stdout
+    assert ("denied by the prevention SCP" in shown) is reads
+    [rosa, omar] = (
+        json_answer("explain", role, NOVA, "--guardrails", str(file))["routes"] for role in ("CanvasRosa", "CanvasOmar")
+    )
+    assert {route["prevention"] for route in omar} == {reads}
+    assert not any(route["prevention"] for route in rosa)
+    text = rolewarden("explain", "CanvasOmar", NOVA, "--guardrails", str(file)).stdout
+    assert ("denied by the prevention SCP: denies" in text) is reads
+    assert ("denied by a service control policy" in text) is not reads
 
 
 def test_a_denial_by_missing_permissions_is_not_attributed_to_the_organization(company):

@@ -153,6 +153,7 @@ def test_every_attribute_that_reaches_aws_is_tried():
     assert found <= ALLOWED.keys() | {
         "rolewarden.aws.Aws.aws",
         "rolewarden.canary_calls.CanaryCalls.aws",
+        "rolewarden.in_force.OrganizationSimulator.aws",
         "rolewarden.links.LinkReader.aws",
         "rolewarden.own_parts.OwnParts.aws",
         "rolewarden.runtime.Runtime.aws",

@@ -131,3 +131,30 @@ def test_two_principals_overlap_exactly_if_a_caller_belongs_to_both() -> None:
             assert overlap(one, other), (one, other, found)
     assert not any(overlap(one, other) for one, other in itertools.permutations(PRINCIPALS, 2))
     assert not overlap(f"{PERMISSION_SET}*", f"{PERMISSION_SET}Website_*")
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ("source_identities: [ana]", "restricts `principals`, and this assignment has none"),
+        ("principals: [{arn}]\n    source_identities: ['an*']", "`an*` is not the name of one user profile"),
+        ("principals: [{arn}]\n    source_identities: [a]", "`a` is not the name of one user profile"),
+        ("principals: [{arn}]\n    source_identities: [ana/x]", "`ana/x` is not the name of one user profile"),
+        ("principals: [{arn}]\n    source_identities: []", "is empty"),
+        ("principals: [{arn}]\n    source_identities: [ana, user-2]", ""),
+    ],
+)
+def test_source_identities_are_whole_names_of_users_of_principals(more, message):
+    named = more.replace("{arn}", "'arn:aws:iam::111122223333:role/Shared'")
+    text = f"""
+guardrails:
+  none: {{bedrock: {{deny: all}}}}
+assignments:
+  - guardrails: []
+    accounts: ["111122223333"]
+    {named}
+  - guardrails: [none]
+"""
+    reading = yaml(text)
+    assert bool(reading.errors) is bool(message)
+    assert all(message in str(error) for error in reading.errors)

@@ -49,7 +49,10 @@ guardrails:
   a: {bedrock: {deny: all}}
   b: {jumpstart: {deny: all}}
 assignments:
-  - {guardrails: [b], domains: [research], tags: {team: data-science}}
+  - guardrails: [b]
+    domains: [research]
+    tags: {team: data-science}
+    principals: ["arn:aws:iam::111122223333:role/canvas/*"]
   - guardrails: [a]
 also_govern:
   trusting: [glue.amazonaws.com]

@@ -21,6 +21,7 @@ from typing import Any
 from rolewarden.bindings import BEDROCK as BEDROCK_ROLE
 from rolewarden.bindings import DEFAULT_USER, EXECUTION, OTHER_VIAS, ROLE, SHARED_SPACES, USER_PROFILE, Binding, RoleKey
 from rolewarden.errors import Gone, Refused, RetryLater
+from rolewarden.guardrails import Rules
 from rolewarden.matching import matches
 from rolewarden.verdicts import Reason
 from rolewarden.vocabulary import CANVAS_CREATE, CANVAS_USE, HUB_TAGS, JUMPSTART_TAGS
@@ -84,6 +85,7 @@ class Route:
 
     - `denied_by_scp`: whether a service control policy closes the route. IAM then names no statement of another policy.
     - `scps`: the names of the readable service control policies that may close it.
+    - `by_prevention`: whether a service control policy that guardrails.yaml compiles to closes it.
     - `undecided`: condition keys that only a live call has and that could change the decision.
 
     If a closed route has no statements and no service control policy closes it, no statement allows it.
@@ -95,6 +97,7 @@ class Route:
     denied_by_scp: bool = False
     scps: tuple[str, ...] = ()
     undecided: tuple[str, ...] = ()
+    by_prevention: bool = False
 
 
 @dataclass(frozen=True)
@@ -128,6 +131,11 @@ class Decision:
     def denied_by_scp(self) -> bool:
         """Whether no route is open and a service control policy closes one of them."""
         return not self.allowed and any(route.denied_by_scp for route in self.routes)
+
+    @property
+    def by_prevention(self) -> bool:
+        """Whether no route is open, and an SCP that guardrails.yaml compiles to closes one of them."""
+        return not self.allowed and any(route.by_prevention for route in self.routes)
 
     @property
     def undecided(self) -> tuple[str, ...]:
@@ -240,11 +248,18 @@ def _verdict(decision: Decision) -> _Cell:
 
 
 def matrix(
-    calls: OperatorCalls, inventory: Inventory, models: Models, progress: Progress = ignore_progress
+    calls: OperatorCalls,
+    inventory: Inventory,
+    models: Models,
+    progress: Progress = ignore_progress,
+    rules: Rules | None = None,
 ) -> AccessMatrix:
-    """Evaluate every role on every model with IAM's simulator. Raises Refused and RetryLater."""
+    """Evaluate every role on every model with IAM's simulator. Raises Refused and RetryLater.
+
+    `rules` decide which service control policies belong to prevention. Without rules, none does.
+    """
     rows, unread = _rows(inventory)
-    judge = Judge(calls, inventory, models)
+    judge = Judge(calls, inventory, models, rules)
     names = sorted({role for row in rows for role in (row.role, row.bedrock_role) if role})
     alike: dict[object, tuple[Decision, ...]] = {}
     decisions: dict[str, tuple[Decision, ...]] = {}
@@ -347,11 +362,11 @@ Asked = Mapping[tuple[str, str], Route]
 class Judge:
     """An evaluation of roles and models by IAM's simulator, with as few simulations as possible."""
 
-    def __init__(self, calls: OperatorCalls, inventory: Inventory, models: Models) -> None:
+    def __init__(self, calls: OperatorCalls, inventory: Inventory, models: Models, rules: Rules | None = None) -> None:
         self._calls = calls
         self.inventory = inventory
         self.models = models
-        self.scps = read_control_policies(calls, inventory.account)
+        self.scps = read_control_policies(calls, inventory.account, rules)
         self._library = Library(calls)
         self.simulations = 0
         self.unjudged: set[str] = set()
@@ -606,17 +621,20 @@ class _Asking:
         place = self._of_place(*_place(resources[0])) if self._asks_where else {}
         context = {**self._context, **place, **context}
         given = {key.lower() for key in context}
-        return {
-            (one.action, one.resource): Route(
+        scps, found = self.judge.scps, {}
+        caller = {**context, "aws:PrincipalArn": self.role.arn}
+        for one in self.judge.ask(self.role, actions, resources, context):
+            denying = scps.that_deny(one.action, one.resource) if one.denied_by_scp else ()
+            found[one.action, one.resource] = Route(
                 "",
                 one.decision == "allowed",
                 tuple(self._statements(one)),
                 denied_by_scp=bool(one.denied_by_scp),
-                scps=self.judge.scps.that_deny(one.action, one.resource) if one.denied_by_scp else (),
+                scps=denying,
                 undecided=tuple(self._undecided(one, given)),
+                by_prevention=bool(one.denied_by_scp) and scps.is_of_prevention(one.action, one.resource, caller),
             )
-            for one in self.judge.ask(self.role, actions, resources, context)
-        }
+        return found
 
     @cached_property
     def _asks_where(self) -> bool:
@@ -743,6 +761,7 @@ def _route(name: str, deciding: Sequence[Route], undecided: tuple[str, ...], *, 
         denied_by_scp=not allowed and any(part.denied_by_scp for part in deciding),
         scps=tuple(dict.fromkeys(scp for part in deciding for scp in part.scps)),
         undecided=undecided,
+        by_prevention=not allowed and any(part.by_prevention for part in deciding),
     )
 
 

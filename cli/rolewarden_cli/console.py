@@ -27,6 +27,7 @@ VERDICT_COLORS = {
 
 IMPLICIT_DENY = "not allowed by any statement"
 BY_SCP = "denied by a service control policy"
+BY_PREVENTION = "denied by the prevention SCP"
 
 DIGEST = 12
 """Number of characters of a digest that the output shows."""

@@ -11,6 +11,9 @@ from typing import Any
 
 from rolewarden.errors import Refused
 from rolewarden.guardrails import Rules
+from rolewarden.in_force import equal_texts
+from rolewarden.reach import PREVENTION
+from rolewarden.verdicts import RECOMMENDATIONS, Reason
 from rolewarden.work import DOCTOR
 
 from rolewarden_cli.connect import Connection
@@ -73,6 +76,7 @@ def checks(connection: Connection, rules: Rules | None) -> Iterator[Check]:
         ("StackSets", partial(_stack_sets, connection)),
         ("operator", partial(_operator, connection)),
         ("event path", partial(_probes, connection)),
+        (PREVENTION, partial(_texts, connection, rules)),
     ):
         yield from _refusals_as_failures(what, check)
 
@@ -262,6 +266,42 @@ def _denies(document: Document, principal: str, action: str, resource: str) -> b
     return False
 
 
+def _texts(connection: Connection, rules: Rules | None) -> list[Check]:
+    """Whether the texts of the SCPs equal the local file. No line if no assignment names principals.
+
+    The account of the caller can read those of each account if it is the management account or a delegated
+    administrator.
+    """
+    if rules is None or not rules.names_principals:
+        return []
+    found = []
+    accounts = [connection.account, *sorted(_members(connection))]
+    for account in accounts:
+        read = read_control_policies(connection.calls, account)
+        if read.documents is None:
+            message, fix = "the texts of the SCPs could not be read, so only the simulation counts", read.unread
+            found.append(Check(Level.WARN, PREVENTION, account, message=message, recommendation=fix))
+        elif not read.documents:
+            continue  # the probe of SweepFunction says that no SCP restricts this account
+        elif equal_texts(rules, connection.aws.partition, [{"Statement": list(one.statements)} for one in read.known]):
+            found.append(Check(Level.OK, PREVENTION, account, message="the SCPs equal what the local file compiles to"))
+        else:
+            message = "the SCPs lack statements that the local file compiles to"
+            fix = RECOMMENDATIONS[Reason.NOT_PREVENTED]
+            found.append(Check(Level.FAIL, PREVENTION, account, message=message, recommendation=fix))
+    return found
+
+
+def _members(connection: Connection) -> set[str]:
+    """The member accounts of the stack."""
+    names = [
+        physical.partition(":")[0] for logical, physical in _of(connection, STACK_SET).items() if logical == "Members"
+    ]
+    call_as = connection.deployed().parameters.get("StackSetsCallAs", "DELEGATED_ADMIN")
+    found = {one.account for name in names for one in connection.calls.stack_instances(name, call_as)}
+    return found - {connection.account}
+
+
 def _probes(connection: Connection) -> list[Check]:
     """The probes that SweepFunction makes with its own permissions, as in every sweep."""
     function = _of(connection, FUNCTION).get("SweepFunction", "")
@@ -275,6 +315,6 @@ def _of_probe(probe: Mapping[str, Any]) -> Check:
         probe["what"],
         probe["account"],
         probe["region"],
-        probe.get("message", ""),
+        probe.get("message", probe.get("in_order", "")),
         probe.get("recommendation", ""),
     )

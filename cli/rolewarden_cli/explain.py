@@ -97,7 +97,8 @@ class Explanation:
         """Each route, whether it is open, and the names of the statements that decided.
 
         `service_control_policy` tells whether a service control policy closes it, and `service_control_policies` has
-        the names of the readable ones that may be the one.
+        the names of the readable ones that may be the one. `prevention` tells whether one that guardrails.yaml compiles
+        to closes it.
         """
         return [
             {
@@ -106,6 +107,7 @@ class Explanation:
                 "statements": [statement.name for statement in r.statements],
                 "service_control_policy": r.denied_by_scp,
                 "service_control_policies": r.scps,
+                "prevention": r.by_prevention,
                 "undecided": r.undecided,
             }
             for r in self.decision.routes
@@ -142,7 +144,7 @@ def explain_role(
             "roles with `rolewarden plan --all`"
         )
     [model] = models.columns
-    judge = Judge(connection.calls, inventory, models)
+    judge = Judge(connection.calls, inventory, models, rules)
     [decision] = judge.decisions(detail, progress, every=True)
     bindings = inventory.bound.of_role(RoleKey(inventory.account, role))
     plan = compared(connection, inventory, rules, today)

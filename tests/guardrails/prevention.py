@@ -31,6 +31,9 @@ EXPLANATION = DOCS / "explanation" / "prevention.md"
 NOT_ABOUT_MODELS = re.compile("PassRoleToService|ExemptRoles|FixedTags")
 """The Sids of statements that limit a covered role, and that no service control policy has."""
 
+IDENTITIES = ("ana", "ben", "Ana", "ana-2", "anab")
+"""Names of user profiles. An assignment that shares its principals has the first two."""
+
 HERE, THERE, ELSEWHERE = "111122223333", "444455556666", "999988887777"
 DAYS = (date(2026, 12, 31), date(2027, 1, 31))
 TIMES = ("2026-12-31T23:59:59Z", "2027-01-01T00:00:00Z", "2027-01-31T12:00:00Z", "2027-02-01T00:00:00Z")
@@ -103,10 +106,13 @@ class Call:
     caller: str
     time: str = TIMES[2]
     session: str = "AROAEXAMPLE:SageMaker"
+    identity: str = ""
 
     @property
     def context(self) -> dict[str, str | list[str]]:
+        identity: dict[str, str | list[str]] = {"aws:SourceIdentity": self.identity} if self.identity else {}
         return {
+            **identity,
             **self.request.context,
             "aws:PrincipalArn": self.caller,
             "aws:CurrentTime": self.time,
@@ -153,6 +159,8 @@ def under(rules: Rules, call: Call) -> tuple[Guardrail, ...]:
         return () if any(call.time[:10] <= str(until) for until in named) else every
     for assignment in rules.assignments:
         if any(belongs(call.caller, principal) for principal in assignment.principals):
+            if assignment.source_identities and call.identity not in assignment.source_identities:
+                return every
             return tuple(rules.guardrails[name] for name in assignment.guardrails)
     return every
 
@@ -208,7 +216,8 @@ def files(draw: st.DrawFn) -> Rules:
         Assignment(
             tuple(draw(st.lists(st.sampled_from(names), unique=True, max_size=3))),
             accounts=() if number == count - 1 else (HERE, THERE),
-            principals=tuple(principal for principal, place in owner.items() if place == number),
+            principals=(named := tuple(principal for principal, place in owner.items() if place == number)),
+            source_identities=draw(st.sampled_from([(), (), IDENTITIES[:2]])) if named else (),
         )
         for number in range(count)
     )
@@ -232,7 +241,8 @@ DENIABLE = [request for request in REQUESTS if any(pattern.startswith(("b-*", "j
 calls = st.builds(
     Call,
     # Most guardrails deny few of the requests, so those that some guardrail denies come more often.
-    st.sampled_from([*REQUESTS, *DENIABLE, *DENIABLE]),
+    st.sampled_from([*REQUESTS, *DENIABLE, *DENIABLE, *DENIABLE]),
     st.sampled_from([*INSIDE, *INSIDE, *OUTSIDE, *VISITORS]),
     st.sampled_from(TIMES),
+    identity=st.sampled_from(["", *IDENTITIES]),
 )

@@ -12,6 +12,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import date
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from rolewarden.errors import RulesError
 from rolewarden.guardrails import Assignment, BedrockRule, Exemption, Guardrail, JumpStartRule, Mode, Rules
+from rolewarden.guardrails_file import read_yaml
 from rolewarden.policies import SCP_SIZE, Document, Statement, size
 from rolewarden.prevention import NAME, SLOTS, Scope, TooManyPrincipals, compile_prevention
 from rolewarden_local.emulated._ministack import evaluator
@@ -130,9 +132,10 @@ def in_force(statement: Statement) -> tuple[Statement, list[str], str]:
     condition = bare.get("Condition", {})
     exceptions = listed(condition.get("ArnNotLike", {}).pop("aws:PrincipalArn", []))
     condition.get("ArnLike", {}).pop("aws:PrincipalArn", None)
+    condition.get("StringNotEquals", {}).pop("aws:SourceIdentity", None)
     time = condition.get("DateGreaterThanEquals", {}).pop("aws:CurrentTime", "")
     bare["Condition"] = {operator: block for operator, block in condition.items() if block}
-    bare["Sid"] = re.sub(r"^After\d{8}|\d+$", "", bare["Sid"])
+    bare["Sid"] = re.sub(r"^After\d{8}|^Others\d+(?=[A-Z])|\d+$", "", bare["Sid"])
     return bare, exceptions, time
 
 
@@ -159,6 +162,9 @@ def assert_exceptions_are_the_assignments_without_the_statement(rules: Rules) ->
     once = Counter[str]()
     for statement in statements(scps(rules)):
         bare, exceptions, time = in_force(statement)
+        if "aws:SourceIdentity" in statement.get("Condition", {}).get("StringNotEquals", {}):
+            assert set(exceptions) == exempt
+            continue
         # Two guardrails may have statements that differ only in their actions.
         possible = []
         for whole in (whole for found in has.values() for whole in found if is_part(bare, whole)):
@@ -372,3 +378,38 @@ def test_every_document_fits_and_names_each_statement_once(rules: Rules) -> None
     require_proven_documents(documents.values())
     assert all(one["Effect"] == "Deny" for one in statements(documents))
     assert not any(prevention.NOT_ABOUT_MODELS.search(sid) for sid in sids)
+
+
+SHARED = f"arn:aws:iam::{HERE}:role/CanvasResearch"
+
+
+@pytest.mark.parametrize(
+    ("caller", "identity", "is_denied"),
+    [
+        (SHARED, "ana", False),
+        (SHARED, "ben", False),
+        (SHARED, "", True),
+        (SHARED, "Ana", True),
+        (SHARED, "ana-2", True),
+        (SHARED, "*", True),
+        (f"arn:aws:iam::{HERE}:role/path/CanvasResearch", "ana", True),
+        (f"arn:aws:iam::{HERE}:user/ana", "ana", True),
+    ],
+)
+@pytest.mark.parametrize("scope", list(Scope))
+def test_a_session_of_a_shared_role_is_an_exception_only_with_a_named_source_identity(
+    caller: str, identity: str, is_denied: bool, scope: Scope
+) -> None:
+    text = f"""
+guardrails:
+  none: {{bedrock: {{deny: all}}}}
+assignments:
+  - guardrails: []
+    accounts: ["{HERE}"]
+    principals: ["{SHARED}"]
+    source_identities: [ana, ben]
+  - guardrails: [none]
+"""
+    rules = read_yaml(text, today=date(2026, 1, 1)).rules
+    assert rules is not None
+    assert bool(deniers(scps(rules, scope), Call(NOVA, caller, identity=identity))) is is_denied

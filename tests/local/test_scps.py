@@ -236,6 +236,12 @@ def test_a_simulation_knows_who_it_is_about_and_each_resource_has_its_own_decisi
     assert result["OrganizationsDecisionDetail"] == {"AllowedByOrganizations": False}
 
 
+def test_a_policy_that_was_never_attached_restricts_nothing(company):
+    text = json.dumps({"Version": "2012-10-17", "Statement": [NO_IAM]})
+    client("organizations").create_policy(Name="draft", Description="", Type="SERVICE_CONTROL_POLICY", Content=text)
+    assert simulated(MEMBER)["EvalDecision"] == "allowed"
+
+
 def test_a_simulation_in_the_management_account_or_outside_is_not_restricted(company, attach):
     attach(ROOT, REGIONS)
     assert simulated(MANAGEMENT)["EvalDecision"] == "allowed"

@@ -14,6 +14,7 @@ from rolewarden_cli.access import AccessMatrix, Decision, Row, matrix
 from rolewarden_cli.answers import print_json
 from rolewarden_cli.connect import Connection, of_an_account
 from rolewarden_cli.console import (
+    BY_PREVENTION,
     BY_SCP,
     FEW_NAMES,
     IMPLICIT_DENY,
@@ -58,7 +59,7 @@ def run_access(
         note(line)
     with console.progress() as progress:
         taken = inventory.take(connection, rules, progress)
-        found = matrix(connection.calls, taken, columns, progress)
+        found = matrix(connection.calls, taken, columns, progress, rules)
     if as_json:
         print_json(found)
     else:
@@ -121,7 +122,8 @@ def _why(decision: Decision) -> str:
     if decision.allowed:
         why = [f"{decision.route}, allowed by {names}"]
     else:
-        why = [BY_SCP] * decision.denied_by_scp + [f"denied by {names}"] * bool(names) or [IMPLICIT_DENY]
+        by_scp = BY_PREVENTION if decision.by_prevention else BY_SCP
+        why = [by_scp] * decision.denied_by_scp + [f"denied by {names}"] * bool(names) or [IMPLICIT_DENY]
     return "; ".join(filter(None, (*why, undecided_text(decision.undecided))))
 
 

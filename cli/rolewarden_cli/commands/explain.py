@@ -18,6 +18,7 @@ from rolewarden_cli.access import Route
 from rolewarden_cli.answers import print_json
 from rolewarden_cli.connect import Connection, of_an_account
 from rolewarden_cli.console import (
+    BY_PREVENTION,
     BY_SCP,
     IMPLICIT_DENY,
     color,
@@ -92,7 +93,9 @@ def show_explanation(out: Console, found: Explanation) -> None:
 def _why(route: Route, numbers: Mapping[str, str]) -> str:
     by = ", ".join(numbers[statement.name] for statement in route.statements)
     scps = f": {' or '.join(route.scps)}" if route.scps else ""
-    why = [f"{BY_SCP}{scps}"] * route.denied_by_scp + [f"by {by}"] * bool(by) or [IMPLICIT_DENY]
+    why = [f"{BY_PREVENTION if route.by_prevention else BY_SCP}{scps}"] * route.denied_by_scp + [f"by {by}"] * bool(
+        by
+    ) or [IMPLICIT_DENY]
     return "; ".join(filter(None, (*why, undecided_text(route.undecided))))
 
 

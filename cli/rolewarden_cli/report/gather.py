@@ -43,7 +43,7 @@ def gather(
             history_since=since,
         ),
         plan.compared(connection, taken, rules, now.date()),
-        access.matrix(connection.calls, taken, wanted, progress),
+        access.matrix(connection.calls, taken, wanted, progress, rules),
         tuple(entry for entry in entries if entry.kind not in history.NO_DRIFT),
         compile_rules(rules, connection.aws.partition),
         read_status(connection, now) if deployed else None,

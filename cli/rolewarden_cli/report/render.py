@@ -313,7 +313,8 @@ def _reason(decision: Decision) -> str:
     by = ", ".join(statement.name for statement in decision.statements)
     also = "and by" if decision.denied_by_scp else "by"
     undecided = undecided_text(decision.undecided)
-    deciding = ", ".join(filter(None, (decision.route, f"{also} {by}" if by else "")))
+    prevention = "the prevention SCP" if decision.by_prevention else ""
+    deciding = ", ".join(filter(None, (decision.route, prevention, f"{also} {by}" if by else "")))
     return " ".join(filter(None, (deciding, f"({undecided})" if undecided else "")))
 
 

@@ -290,6 +290,9 @@ def _account_finding(detail: Mapping[str, Any], place: _Console) -> _Parts:
     elif reason == Reason.OUTSIDE:
         what = f"account {place.account} has SageMaker domains in a region that Rolewarden does not cover"
         done = "nothing: Rolewarden covers the regions of its parameter Regions only"
+    elif reason == Reason.NOT_PREVENTED:
+        what = f"service control policies do not deny models in account {place.account} as guardrails.yaml says"
+        done = "nothing: Rolewarden attaches its policies to roles as before, and changes no service control policy"
     elif reason == Reason.NOT_DELEGATED:
         what = "StackSets does not tell Rolewarden which member accounts exist: their roles may be unprotected"
         done = "swept the central account only"

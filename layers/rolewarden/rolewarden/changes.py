@@ -35,6 +35,9 @@ MOST_GROUPS = 1000
 NO_RULES = Rules({}, (Assignment(()),))
 """The rules before the first publication."""
 
+ALL_GUARDRAILS = "all guardrails"
+"""What a principal that belongs to no assignment is under."""
+
 ADDED, REMOVED, CHANGED, RENAMED = "added", "removed", "changed", "renamed"
 
 _WILDCARD = re.compile(r"[*?]")
@@ -169,7 +172,7 @@ class AssignmentChange(NamedTuple):
 class ScopeChange(NamedTuple):
     """A change of the roles that get guardrails, or that roles with a guardrail can use.
 
-    - `section`: the key of guardrails.yaml, for example "exemptions" or "also_govern".
+    - `section`: the key of guardrails.yaml, for example "exemptions", "also_govern" or "principals".
     - `change`: "added", "removed" or "changed". An exemption that has ended counts as removed.
     - `text`: the change in words.
     """
@@ -221,7 +224,7 @@ def compare_rules(old: Rules, new: Rules, partition: str, today: date, *, home: 
     return RulesChange(
         tuple(_guardrails(effects, old, new)),
         tuple(_assignments(effects, old, new)),
-        (*_exemptions(old, new, today, home), *_scopes(old, new)),
+        (*_exemptions(old, new, today, home), *_scopes(old, new), *_principals(old, new)),
         tuple(_changed_options("", old, new, ("surplus", "fallback", "hold", "trusted_taggers"))),
     )
 
@@ -548,6 +551,26 @@ def _scopes(old: Rules, new: Rules) -> Iterator[ScopeChange]:
         verb, change = ("no longer", ADDED) if fixed[1] else ("now", REMOVED)
         text = f"roles with a guardrail can {verb} change tags of domains and user profiles"
         yield ScopeChange("tags", change, "tags", text)
+
+
+def _principals(old: Rules, new: Rules) -> Iterator[ScopeChange]:
+    """The principals that belong to an assignment with other guardrails under service control policies."""
+    before, after = (
+        {principal: _under_scps(one) for one in rules.assignments for principal in one.principals}
+        for rules in (old, new)
+    )
+    for principal in sorted({*before, *after}):
+        was, now = (found.get(principal, ALL_GUARDRAILS) for found in (before, after))
+        change = ADDED if principal not in before else REMOVED if principal not in after else CHANGED
+        if was != now or change != CHANGED:
+            yield ScopeChange("principals", change, principal, f"principal {principal} under the SCPs: {was} -> {now}")
+
+
+def _under_scps(assignment: Assignment) -> str:
+    """The guardrails of the principals of an assignment, in words."""
+    names = ", ".join(assignment.guardrails) or "no guardrail"
+    users = ", ".join(assignment.source_identities)
+    return f"{names} for the source identities {users}, else {ALL_GUARDRAILS}" if users else names
 
 
 def _exempt_roles(rules: Rules) -> Sequence[Any]:

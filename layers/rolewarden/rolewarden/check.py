@@ -292,6 +292,8 @@ def _prevention_warnings(reading: FileReading, rules: Rules) -> Iterator[Problem
         if one.principals or not (one.user_profiles or one.tags):
             continue
         for place, other in enumerate(rules.assignments):
+            if other.source_identities:
+                continue  # every other session of these principals is under all guardrails
             looser = other.principals and _denies_less([rules.guardrails[name] for name in other.guardrails], own)
             if looser and _may_meet(one, other):
                 yield reading.problem(

@@ -3,7 +3,8 @@
 RolewardenError
 ├── RulesError              guardrails.yaml has an error: a person corrects the file
 │   ├── TooLong             a statement does not fit into an IAM policy (in policies.py)
-│   └── BoundaryTooLong     a boundary does not fit into an IAM policy (in policies.py)
+│   ├── BoundaryTooLong     a boundary does not fit into an IAM policy (in policies.py)
+│   └── TooManyPrincipals   a statement does not fit into a service control policy (in prevention.py)
 ├── YamlTextError           a text is not YAML that guardrails.yaml can contain (in yamltext.py)
 ├── SettingsError           a function was deployed without a setting that it needs: a person corrects the stack
 ├── ForgedRequestError      CloudFormation did not send this custom-resource request (in cloudformation.py)

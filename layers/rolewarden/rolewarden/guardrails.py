@@ -172,6 +172,8 @@ class Assignment(NamedTuple):
 
     - `principals`: the callers that belong to the assignment under prevention: ARNs, and paths that end in `/*`. They
       do not decide which subjects match.
+    - `source_identities`: the names of user profiles. If any, the principals belong to the assignment only in sessions
+      with one of these names as their source identity.
     """
 
     guardrails: tuple[str, ...]
@@ -181,6 +183,7 @@ class Assignment(NamedTuple):
     roles: tuple[str, ...] = ()
     tags: Mapping[str, str] = MappingProxyType({})
     principals: tuple[str, ...] = ()
+    source_identities: tuple[str, ...] = ()
 
     @property
     def matches_everyone(self) -> bool:
@@ -338,6 +341,11 @@ class Rules(NamedTuple):
     def observes(self) -> bool:
         """Whether every guardrail is in observe mode, so that Rolewarden changes no role."""
         return all(guardrail.mode is Mode.OBSERVE for guardrail in self.guardrails.values())
+
+    @property
+    def names_principals(self) -> bool:
+        """Whether an assignment names its principals, which prepares the file for service control policies."""
+        return any(assignment.principals for assignment in self.assignments)
 
     @property
     def asks_for_tags(self) -> bool:

@@ -35,7 +35,7 @@ from rolewarden.guardrails import (
     SurplusPolicies,
 )
 from rolewarden.plaintext import pasted
-from rolewarden.principals import ANY_PRINCIPALS, add_contradictions, problem_of
+from rolewarden.principals import ANY_PRINCIPALS, SOURCE_IDENTITY, add_contradictions, problem_of
 from rolewarden.problems import Path_, Problem, Problems, problem_at, where_of
 from rolewarden.trust import principal_of
 
@@ -159,6 +159,7 @@ _PATTERNS = {
     "user_profiles": "a list of patterns of profile names, for example `[intern-*]`",
     "roles": ROLE_PATTERNS,
     "principals": ANY_PRINCIPALS,
+    "source_identities": "a list of names of user profiles, for example `[ana, ben]`",
 }
 _TAGGER = r"arn:aws[a-z-]*:iam::[0-9]{12}:(role|user)/([A-Za-z0-9_+=,.@-]+/)*[A-Za-z0-9_+=,.@-]{1,64}"
 _TAGGERS = 'a list of ARNs, for example `["arn:aws:iam::111122223333:role/platform"]`'
@@ -305,6 +306,7 @@ class _FileReader(Fields):
             "accounts": self.check_account,
             "roles": self.check_role_name,
             "principals": self.check_principal,
+            "source_identities": self.check_identity,
         }
         listed = {
             key: self.strings(body[key], (*path, key), what, checks.get(key))
@@ -312,6 +314,12 @@ class _FileReader(Fields):
             if key in body
         }
         tags = self.tags(body["tags"], (*path, "tags")) if "tags" in body else {}
+        if "source_identities" in body and "principals" not in body:
+            self.add_error(
+                (*path, "source_identities"),
+                "restricts `principals`, and this assignment has none: add `principals` with the ARN of the domain's "
+                "role",
+            )
         understood = len(self.problems.errors) == before
         names: tuple[str, ...] = ()
         if "guardrails" in body and body["guardrails"] != []:
@@ -339,6 +347,14 @@ class _FileReader(Fields):
     def check_principal(self, principal: str, path: Path_) -> None:
         if problem := problem_of(principal):
             self.add_error(path, f"`{principal}` {problem}")
+
+    def check_identity(self, name: str, path: Path_) -> None:
+        if not re.fullmatch(SOURCE_IDENTITY, name):
+            self.add_error(
+                path,
+                f"`{name}` is not the name of one user profile: write the whole name, as `aws sagemaker "
+                "list-user-profiles` shows it, without wildcards",
+            )
 
     def tags(self, value: Any, path: Path_) -> dict[str, str]:
         if not isinstance(value, dict) or not value:

@@ -5,6 +5,10 @@ except the principals of assignments without that statement. A caller that the f
 statements: its ARN decides, and no attachment, event or assignment does. An action that a broader
 statement denies anyway is left out.
 
+An assignment with `source_identities` shares its principals with other users. A session of such a principal is an
+exception only if its source identity (`aws:SourceIdentity`) is one of these names. Every other session, also one
+without a source identity, is under all statements.
+
 An exempt role belongs to no assignment. It is an exception from every statement until its exemption ends, and further
 statements deny it everything afterwards that a guardrail denies, until the file no longer has the exemption.
 
@@ -66,7 +70,7 @@ WITH_NOT_RESOURCE = frozenset({"aws", "aws-us-gov"})
 """The partitions in which AWS documents NotResource in SCPs:
 https://aws.amazon.com/blogs/security/unlock-new-possibilities-aws-organizations-service-control-policy-now-supports-full-iam-language"""
 
-_CALLER, _TIME, _SESSION = "aws:PrincipalArn", "aws:CurrentTime", "aws:userid"
+_CALLER, _TIME, _SESSION, _USER = "aws:PrincipalArn", "aws:CurrentTime", "aws:userid", "aws:SourceIdentity"
 
 
 class Scope(StrEnum):
@@ -152,6 +156,13 @@ def compile_prevention(rules: Rules, partition: str, scope: Scope = Scope.ACCOUN
     session = {"StringLike": {_SESSION: "*:SageMaker"}} if scope is Scope.SAGEMAKER else {}
     pieces = [_restricted(one.statement, {**_unless([*one.wider, *exempt]), **session}) for one in needed]
     strictest = _needed([one._replace(wider=[]) for one in possible])
+    for number, names, patterns in _shared(rules):
+        # StringNotEquals is true for a session without a source identity.
+        others = {"ArnLike": {_CALLER: _shortest(patterns)}, "StringNotEquals": {_USER: _shortest(names)}}
+        for one in strictest:
+            if not any(one.statement == held.statement and not {*patterns} & {*held.wider} for held in needed):
+                named = {**one.statement, "Sid": f"Others{number}{one.statement['Sid']}"}
+                pieces.append(_restricted(named, {**others, **_unless(exempt), **session}))
     for until, patterns in ends.items():
         after = {
             "ArnLike": {_CALLER: _shortest(patterns)},
@@ -172,6 +183,13 @@ def compile_prevention(rules: Rules, partition: str, scope: Scope = Scope.ACCOUN
         tuple(dict.fromkeys(one.statement["Sid"] for one in lacking)),
         tuple(exemption.role for exemption in rules.exemptions if not exemption.account),
     )
+
+
+def _shared(rules: Rules) -> Iterator[tuple[int, list[str], list[str]]]:
+    """The number, the source identities and the patterns of each assignment that shares its principals."""
+    for number, one in enumerate(rules.assignments, start=1):
+        if one.principals and one.source_identities:
+            yield number, list(one.source_identities), [pattern_of(principal) for principal in one.principals]
 
 
 WiderCallers: TypeAlias = tuple[tuple[str, ...], ...]

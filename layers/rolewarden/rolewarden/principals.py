@@ -31,6 +31,10 @@ PERMISSION_SET = re.compile(
 )
 """The ARN of a permission set's role, with a pattern for the suffix that IAM Identity Center chooses."""
 
+SOURCE_IDENTITY = r"[A-Za-z0-9](-?[A-Za-z0-9]){1,62}"
+"""The name of a user profile that can be a source identity, which has at least two characters:
+https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html"""
+
 SUFFIX = "?" * 16
 """The suffix of a permission set's role. It has a fixed length, because `*` would also match other permission sets."""
 

@@ -34,6 +34,7 @@ TRAIL = "trail"
 FORWARDER = "forwarder"
 QUEUE = "undelivered events"
 OUTSIDE = "other regions"
+PREVENTION = "prevention"
 PARTS = "central stack"
 
 PROBE_RECOMMENDATIONS = {
@@ -48,6 +49,7 @@ PROBE_RECOMMENDATIONS = {
     PARTS: "restore the stack (docs/how-to/runbook.md, Restore the stack), and find the caller in CloudTrail",
     OUTSIDE: "allow the role of SweepFunction in the account ec2:DescribeRegions and sagemaker:ListDomains; if "
     "an SCP closes the region to every caller, no action is needed",
+    PREVENTION: "allow the role of SweepFunction in the account iam:SimulatePrincipalPolicy on itself",
 }
 """The recommended action for each probe that fails."""
 
@@ -75,6 +77,7 @@ class Probe:
     - `message`: the problem. Empty if the link works.
     - `reason`: the reason of the finding if the link does not work.
     - `is_warning`: whether the problem may be intended, so that it is no finding.
+    - `in_order`: what is in order, in words, if the link works and this says more than its name.
     """
 
     account: str
@@ -83,13 +86,14 @@ class Probe:
     message: str = ""
     reason: Reason = Reason.UNHEARD
     is_warning: bool = False
+    in_order: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """The fields for the command line, with the message and the recommended action if the link does not work."""
         probe = {"account": self.account, "region": self.region, "what": self.what}
         if not self.message:
-            return probe
-        of_reason = self.reason in {Reason.NOT_DELEGATED, Reason.OUTSIDE}
+            return {**probe, "in_order": self.in_order} if self.in_order else probe
+        of_reason = self.reason in {Reason.NOT_DELEGATED, Reason.OUTSIDE, Reason.NOT_PREVENTED}
         recommendation = RECOMMENDATIONS[self.reason] if of_reason else PROBE_RECOMMENDATIONS[self.what]
         warning = {"warning": True} if self.is_warning else {}
         return {**probe, **warning, "message": self.message, "recommendation": recommendation}

@@ -48,6 +48,9 @@ class ReportedKind(StrEnum):
     """Domains exist in a region that the stack does not cover. Only the daily step that reads all regions resolves it.
     """
 
+    PREVENTION = "prevention"
+    """Service control policies are not in effect in an account. The step of a sweep that tests them resolves it."""
+
     EXEMPTION = "exemption"
     """An exemption does not hold, or its role may have a new user. Each sweep compares every exemption with AWS again.
     """

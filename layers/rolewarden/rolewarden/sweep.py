@@ -13,6 +13,7 @@ are messages of the sweep queue, so that a step that runs out of time continues 
   a guardrail to the work queue, and surplus guardrails to DetachQueue.
 - audit: compare the calls that CloudTrail has recorded since the last audit with the history.
 - drills: report the regions in which drills are cut, and restore the canary.
+- prevention: if guardrails.yaml names principals, test whether its service control policies are in effect.
 - regions: once a day, look for domains in the regions that the stack does not cover.
 
 A row of the table records the outstanding chunks of a sweep. Two sweeps at the same time have a row each. A binding
@@ -48,6 +49,7 @@ from rolewarden.errors import Gone, Refused, RetryLater
 from rolewarden.events import ACCOUNT, DOMAIN_ID, PROFILE_NAME, EvaluationRequest, SubjectKey, mapping, matched
 from rolewarden.guardrails import Fallback, Guardrail
 from rolewarden.heartbeat import Heartbeat
+from rolewarden.in_force import PreventionProbe
 from rolewarden.judge import DrillJudge
 from rolewarden.links import LinkReader
 from rolewarden.listed import ListedDomain
@@ -168,6 +170,7 @@ class Sweeper:
     requests: SweepRequests
     judge: DrillJudge
     parts: OwnParts
+    prevention: PreventionProbe
 
     @classmethod
     def of(cls, runtime: Runtime, settings: SweepSettings) -> Self:
@@ -198,6 +201,7 @@ class Sweeper:
             SweepRequests(aws, progress, settings.sweep_queue_url, settings.account, clock),
             cls._judge(runtime, settings),
             OwnParts(aws, settings.account, settings.stack_id, settings.central_bus),
+            PreventionProbe.of(aws, runtime.rules, settings),
         )
 
     @staticmethod
@@ -234,7 +238,10 @@ class Sweeper:
         if mapping(event).get("step") == RULES:
             return {"rules": self.needs.fingerprint}
         if mapping(event).get("step") == DOCTOR:
-            return {"probes": [probe.as_dict() for probe in (*self.probes(), *self.regional_probes())]}
+            accounts = [self.coverage.account, *sorted(self.progress.member_accounts())]
+            of_scps = self.prevention.probes_of(accounts, lambda: self.clock.seconds_left() >= ENOUGH)
+            probes = (*self.probes(), *of_scps, *self.regional_probes())
+            return {"probes": [probe.as_dict() for probe in probes]}
         if mapping(event).get("step") == DRILLS:
             account = matched(ACCOUNT, mapping(event).get("account"))
             accounts = [account] if account else [self.coverage.account, *sorted(self.progress.member_accounts())]
@@ -408,6 +415,8 @@ class Sweeper:
             return self.audit(sweep)
         if sweep and step == DRILLS:
             return self.judge_drills(sweep)
+        if sweep and step == reach.PREVENTION:
+            return self.test_prevention(sweep)
         if sweep and step == REGIONS:
             return self.look_elsewhere(sweep)
         if sweep and step == COMPARE:
@@ -685,6 +694,9 @@ class Sweeper:
         # These are separate steps, because the sweep is complete even if they fail.
         is_due = self.clock.now() - self.progress.regions_read(sweep.account) >= REGIONS_SECONDS
         steps = [AUDIT, DRILLS, REGIONS] if is_due else [AUDIT, DRILLS]
+        # Earlier rules may have named principals. Then their finding is to be resolved.
+        if self.needs.rules.names_principals or any(finding.kind is ReportedKind.PREVENTION for finding in reported):
+            steps.append(reach.PREVENTION)
         self.aws.send(self.queues.sweep, [sweep.message(step) for step in steps])
         return counts
 
@@ -699,6 +711,18 @@ class Sweeper:
         except Refused as refused:
             logger.error("the canary cannot be read", extra={"account": sweep.account, "why": str(refused)})
         return {"cut": len(unresolved)}
+
+    def test_prevention(self, sweep: Sweep) -> dict[str, Any]:
+        """Report service control policies that are not in effect, and resolve what is over. Raises RetryLater."""
+        kind, unresolved = ReportedKind.PREVENTION, set()
+        for probe in self.prevention.probes(sweep.account):
+            if probe.message and not probe.is_warning:
+                refused = Refused(probe.reason, f"{probe.what}: {probe.message}")
+                unresolved.add(self.recorder.record_account_finding(sweep.account, refused, SWEEP, kind))
+        for finding in self.reported.of_account(sweep.account):
+            if finding.kind is kind and finding.about not in unresolved:
+                self.recorder.record_resolved([finding], SWEEP)
+        return {"prevention": len(unresolved)}
 
     def _restore_canary(self, sweep: Sweep) -> None:
         """Send the canary role to the work queue if its policy is not attached. Raises Refused and RetryLater.
@@ -866,7 +890,7 @@ class Sweeper:
         sweep resolves findings of the kinds ROLE, SHARED_ROLE and EXEMPTION, and of the kind PUBLICATION if IAM has the
         policy. Only a sweep that could read everything resolves the other kinds, because something unread may still be
         wrong. No comparison resolves a finding of the kinds BOUNDARY, CANARY, FIRST_USE, REPLACEMENT, TAGS and
-        UNSIGNED, which expire after a week, or OUTSIDE and DRILL, which `look_elsewhere` and `judge_drills` resolve.
+        UNSIGNED, which expire after a week, or OUTSIDE, DRILL and PREVENTION, which have a step of their own.
         """
         apart = {
             ReportedKind.BOUNDARY,
@@ -874,6 +898,7 @@ class Sweeper:
             ReportedKind.DRILL,
             ReportedKind.FIRST_USE,
             ReportedKind.OUTSIDE,
+            ReportedKind.PREVENTION,
             ReportedKind.REPLACEMENT,
             ReportedKind.TAGS,
             ReportedKind.UNSIGNED,

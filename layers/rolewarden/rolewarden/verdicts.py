@@ -51,6 +51,9 @@ class Reason(StrEnum):
     OUTSIDE = "domains in a region that is not covered"
     """SageMaker domains exist in a region that is not in the parameter `Regions`. See docs/how-to/runbook.md, Account
     Finding."""
+    NOT_PREVENTED = "service control policies are not in effect"
+    """guardrails.yaml names principals for service control policies, and IAM's simulator does not deny what these deny.
+    See docs/how-to/runbook.md, Account Finding."""
     POLICY_MISSING = "policy missing"
     """The guardrail's policy does not exist in IAM, or cannot be attached."""
     POLICY_EDITED = "policy edited"
@@ -150,6 +153,9 @@ RECOMMENDATIONS: dict[str, str] = {
     "`rolewarden doctor`",
     Reason.OUTSIDE: "add the region to the parameter Regions and deploy, or delete the domains; until then Rolewarden "
     "does not protect their roles",
+    Reason.NOT_PREVENTED: "print the service control policies with `rolewarden compile --scp`, update them, and attach "
+    "all of them to the account or to a unit above it; without service control policies, remove `principals` from "
+    "guardrails.yaml",
     Reason.POLICY_MISSING: "run `rolewarden sweep`, which also creates the guardrail's policy again, or wait for the "
     "next scheduled check",
     Reason.POLICY_EDITED: "find in CloudTrail who called CreatePolicy or CreatePolicyVersion with the policy's name or "
@@ -160,7 +166,8 @@ RECOMMENDATIONS: dict[str, str] = {
     "rename the policy that the message names (IAM renames no policy: create it again under another name); or rename "
     "the guardrail in guardrails.yaml and deploy",
     Reason.SHARES_ROLE: "give the user profile an execution role of its own, or assign the guardrail to its whole "
-    "domain in guardrails.yaml",
+    "domain in guardrails.yaml; service control policies can tell single users apart by their source identity "
+    "(docs/how-to/prevention.md, One user of a shared role)",
     Reason.UNREACHABLE: "take the region out of the parameter Regions if SageMaker is not offered there, or repair the "
     "network path to its endpoint",
     Reason.UNSIGNED: "find the call in CloudTrail by its event ID, revoke the sessions of the role "

@@ -451,7 +451,8 @@ def _of_iam(request: Request, action: str) -> list[_Ask]:
                 )
             ]
             return [*asks, *_of_renaming(request, action, kind, entity)]
-    if provider := _provider(request):
+    # A simulation is authorized on its entity, which can be a user, a group or a role.
+    if provider := _provider(request) or request.parameter("PolicySourceArn"):
         return [_Ask(action, provider)]
     if name := request.parameter("PolicyName"):
         return [_Ask(action, request.arn("iam", f"policy{request.parameter('Path') or '/'}{name}"))]

@@ -150,7 +150,12 @@ def scp_levels(account: str) -> list[dict[str, str]]:
             path.insert(0, node)
         policies = {id_: one for id_, one in organizations._policies.items() if one["Type"] == SCP}
         return [
-            {id_: policy["_Content"] for id_, policy in policies.items() if target in organizations._attachments[id_]}
+            {
+                id_: policy["_Content"]
+                for id_, policy in policies.items()
+                # A policy that was never attached has no entry.
+                if target in organizations._attachments.get(id_, ())
+            }
             for target in path
         ]
 

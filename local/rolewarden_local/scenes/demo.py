@@ -21,6 +21,7 @@ from rich.text import Text
 from rolewarden_local.aws import ACCOUNT_ID as ACCOUNT
 from rolewarden_local.aws import REGION, LocalAws
 from rolewarden_local.scenes.account import Account, print_roles, waited
+from rolewarden_local.scenes.prevention import play_prevention
 from rolewarden_local.scenes.seed import TRUST
 
 
@@ -35,6 +36,7 @@ def run_demo(root: Path) -> None:
         show_step(console, "the stack is deployed, and the first sweep has attached the guardrails\n")
         play_story(account, console)
         show_drill(account, console)
+        play_prevention(aws, account, console)
         print_roles(account, console)
         # Rechecks may still be running. The server ends before they do, so their errors mean nothing.
         logging.disable(logging.CRITICAL)
