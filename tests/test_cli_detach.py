@@ -70,7 +70,7 @@ def test_the_policy_of_a_removed_guardrail_is_detached_and_deleted(world_with):
     fewer = world_with(NONE, keep="unpublished")
     done = json_answer("detach", "--yes", *rules(fewer))
     assert (done["detached"], done["deleted"]) == ({"BuildServer": ["old"]}, ["old"])
-    assert world.runtime.aws.own_policies() == ("none",)
+    assert world.listed_policies() == {"none"}
 
 
 def test_a_policy_that_another_role_keeps_is_not_deleted(world_with):

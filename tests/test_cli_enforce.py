@@ -152,7 +152,7 @@ def test_surplus_policies_are_detached_and_those_of_removed_guardrails_deleted(w
     assert world.attached("CanvasRosa") == {"none"}
     assert world.attached("BuildServer") == set()
     assert done["policies"]["old"] == "retired"
-    assert world.runtime.aws.own_policies() == ("none",)
+    assert world.listed_policies() == {"none"}
 
 
 def test_the_output_has_the_result_for_each_role_in_eighty_columns(world):

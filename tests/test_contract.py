@@ -22,6 +22,11 @@ OLD = re.compile(
 )
 """Words of the old contract. docs/explanation/architecture.md has their replacements."""
 
+OF_DRILLS = {
+    "heard", "SecondsToHear", "to hear a call", "every drill was heard in time", "EnforceFunction heard ",
+}  # fmt: skip
+"""Texts in which "hear" has its one meaning of today: EnforceFunction receives the event of a drill."""
+
 OF_CENTRAL = re.compile(r"\bhub\b(?![-/])|Hub(Account|Region|Bus)|HUB_")
 """The old word for the central account. AWS's own hubs do not count: JumpStart's model hubs and Security Hub."""
 
@@ -55,7 +60,7 @@ def words(text: str) -> str:
 
 
 def old(found: Iterator[str]) -> list[str]:
-    return [text for text in found if OLD.search(text) or OLD.search(words(text))]
+    return [text for text in found if text not in OF_DRILLS and (OLD.search(text) or OLD.search(words(text)))]
 
 
 @pytest.mark.parametrize("folder", PRODUCT)

@@ -23,6 +23,8 @@ INLINE = re.compile(r"`(?:\.venv/bin/)?rolewarden ([a-z][^`]*)`")
 COMMANDS = get_group(app).commands
 OFFLINE = {"replay", "check", "compile"}
 """Commands that do not need an account."""
+OF_A_STACK = {"doctor", "drill", "verify"}
+"""Commands that other tests run on a stack. Without a stack they only print an error."""
 
 
 def lines(page: Path) -> list[tuple[list[str], list[str]]]:
@@ -75,8 +77,7 @@ def test_commands_on_an_account_print_what_the_page_says(page, desk, world, temp
                     "rolewarden_cli.account.OperatorCalls.stack", lambda _, name: deployed(template, name=name)
                 )
             result = rolewarden(*local, answer="y\n")
-        if arguments[0] == "doctor":
-            # The deployed tests run it on a stack. Without a stack it only prints an error.
+        if arguments[0] in OF_A_STACK:
             assert "stack `rolewarden` does not exist" in result.output, (arguments, result.output)
             continue
         # The seed's full role stays unchanged, and no sweep runs.

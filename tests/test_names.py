@@ -281,7 +281,8 @@ def test_patterns_of_roles_and_user_profiles_match_every_spelling():
 
 
 def test_names_of_domains_and_tags_stay_exact():
-    assert (asked(domain_name="Research"), asked(domain_name="research")) == (["a", "b"], [])
+    named, recased_name = (asked(domain_id=RESEARCH, domain_name=name) for name in ("Research", "research"))
+    assert (named, recased_name) == (["a", "b"], [])
     assert (asked(tags={"team": "Data"}), asked(tags={"team": "data"})) == (["a", "b"], [])
 
 

@@ -8,6 +8,7 @@ needs a step here that uses it.
 import json
 import time
 from copy import copy
+from functools import partial
 
 import boto3
 import pytest
@@ -37,7 +38,7 @@ from tests.handlers import STACK
 from tests.permissions import of_template, unused
 from tests.publishing import UNRELATED
 from tests.recorded import record
-from tests.stacks import translated
+from tests.stacks import deployed, translated
 from tests.world import World
 
 pytestmark = pytest.mark.long
@@ -423,13 +424,33 @@ def drills(staff):
         judge.path.broken_queue(ACCOUNT_ID, REGION)
 
 
+def own_parts(staff, template):
+    """CloudFormation lists the resources of the central stack, and SweepFunction reads the parts that notify people."""
+    staff.stack_is("UPDATE_COMPLETE")
+    stack = cloudformation._stacks.get_scoped(ACCOUNT_ID, REGION, "rolewarden")
+    stack["_resources"] = {
+        logical: {"PhysicalResourceId": physical, "LogicalResourceId": logical, "ResourceType": kind,
+                  "ResourceStatus": "UPDATE_COMPLETE", "Timestamp": "2026-01-15T00:00:00Z"}
+        for logical, kind, physical in deployed(template, physical=str).resources
+    }  # fmt: skip
+    # A sweep reads subscriptions only if the stack has had one for days. Without the parameter AlarmEmail, it has none.
+    subscription = next(iter(stack["_resources"].values())) | {"ResourceType": "AWS::SNS::Subscription"}
+    stack["_resources"]["AlarmTopicMail"] = subscription | {"LogicalResourceId": "AlarmTopicMail"}
+    # The rules of this world have no targets, and it has no alarms.
+    problems = dict(staff.function("Sweep").sweeper.parts.problems())
+    assert "does not send to" in problems["EnforceFunctionRoles"]
+    assert "no confirmed subscription" in problems["AlarmTopic"]
+    assert any("alarm" in problem for problem in problems.values())
+    staff.stack_is("UPDATE_COMPLETE")
+
+
 @pytest.fixture(scope="module")
 def staff(aws, template, tmp_path_factory):
     return Staff(World(aws, template), template, tmp_path_factory.mktemp("rules"))
 
 
 @pytest.fixture(scope="module")
-def judged(aws, staff):
+def judged(aws, staff, template):
     """The decisions on all calls of the functions' work."""
     with aws.authorizing() as authorization:
         for stretch in (
@@ -441,6 +462,7 @@ def judged(aws, staff):
             detaches,
             exemption,
             drills,
+            partial(own_parts, template=template),
             moved_statements,
             alert,
             call_of_cloudformation,

@@ -71,7 +71,7 @@ def pages(domains, profiles, also):
 @pytest.mark.parametrize("company", SIZES, indirect=True)
 def test_a_steady_sweep_needs_as_many_pages_as_a_plan_and_drift_adds_only_its_own_calls(company):
     steady = company.calls_of_a_sweep()
-    most = 40 + pages(*company.size)
+    most = 46 + pages(*company.size)  # of these, drills, exemptions and the parts of the stack have about ten
     assert steady.total() <= most, steady
     assert steady["DescribeUserProfile"] == 0
     assert steady["ListAttachedRolePolicies"] == 1  # This is the seed's full role, which no sweep can remediate.

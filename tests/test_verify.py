@@ -38,13 +38,13 @@ def calls(clinic: Clinic, *options: str, exit_code: int = 0) -> dict[str, dict[s
     return {check["what"]: check for check in found if check["what"].endswith("model call")}
 
 
-def test_a_stack_in_good_order_passes_and_the_end_says_what_only_an_account_can_settle(clinic):
+def test_a_stack_in_good_order_passes_and_the_end_says_what_only_an_account_can_confirm(clinic):
     result = rolewarden("verify", *clinic.options, *ROLE)
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
     assert "3 of 3 drills in order" in lines
     assert f"simulated model call: none denies CanvasRosa the model {NOVA}" in " ".join(result.stdout.split())
-    heading = next(line for line in lines if line.startswith("what only your account can settle"))
+    heading = next(line for line in lines if line.startswith("what only your account can confirm"))
     assert lines.index(heading) > lines.index("3 of 3 drills in order")
     assert lines[-1].endswith("on which the protection depends less: add --all")
     shown = rolewarden("verify", *clinic.options, "--all").stdout

@@ -205,7 +205,9 @@ class DrillsOnDemand:
             for account in sorted({drill.account for drill in tally.open}):
                 times = [drill.at for drill in known if drill.account == account]
                 found = self._drills.since(account, max(times), pulses=min(times), drills=min(times))
-                known = {drill: found.get(drill) or heard for drill, heard in known.items()}
+                # By the nonce, because the answer of DrillFunction has not all fields of a row.
+                by_nonce = {drill.nonce: heard for drill, heard in found.items()}
+                known = {drill: by_nonce.get(drill.nonce) or heard for drill, heard in known.items()}
             tally = Tally(known, waited, self.limit)
             show(tally)
             left = self.limit + MARGIN_SECONDS - waited

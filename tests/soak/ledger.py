@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from rolewarden.aws import SIGNATURE
+from rolewarden.canary import CANARY_ROLE
 from rolewarden.policies import is_boundary, policy_arn
 from rolewarden_local.aws import ACCOUNT_ID, REGION
 from rolewarden_local.emulated import sagemaker
@@ -29,9 +30,9 @@ Role = dict[str, Any]
 
 
 def roles_now() -> dict[str, Role]:
-    """Every role of the account, from IAM's own store."""
+    """Every role of the account, from IAM's own store, but the canary: tests/test_drills.py has the attacks on it."""
     kept = ("AttachedPolicies", "PermissionsBoundary", "AssumeRolePolicyDocument", "InlinePolicies", "Tags")
-    return {name: {key: deepcopy(iam._roles[name][key]) for key in kept} for name in iam._roles}
+    return {name: {key: deepcopy(iam._roles[name][key]) for key in kept} for name in iam._roles if name != CANARY_ROLE}
 
 
 def policies_now() -> dict[str, str]:

@@ -79,7 +79,7 @@ COMMANDS = {
         "a check failed, or could not be made",
     ),
     "drill": Command(
-        "Prove now that events arrive and are acted on, and measure the seconds.",
+        "Prove that Rolewarden acts on events now, and measure the seconds.",
         "every drill was heard in time",
         "a drill is late or cut",
     ),

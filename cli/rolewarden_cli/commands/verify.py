@@ -39,7 +39,7 @@ def run_verify(
     The command sends a pulse and a full drill in every account and region. With --role and --model, IAM simulates a
     model call of the role. With --call, the command also makes one. The answer must be an explicit deny.
 
-    The output ends with the facts about AWS that only your account can settle.
+    The output ends with the facts about AWS that only your account can confirm.
 
     Example: rolewarden verify --role CanvasRosa --model amazon.nova-pro-v1:0
 
@@ -66,9 +66,9 @@ def run_verify(
 
 
 def show_unsettled(out: Console, left: Sequence[Unsettled], *, every: bool) -> None:
-    """Print the facts that only an account can settle, each with a way to settle it: the decisive ones, or all."""
+    """Print the facts that only an account can confirm, each with a way to confirm it: the decisive ones, or all."""
     shown = [one for one in left if one.decisive or every]
-    out.print(heading(f"what only your account can settle: {counted(len(left), 'fact')} about AWS"))
+    out.print(heading(f"what only your account can confirm: {counted(len(left), 'fact')} about AWS"))
     for one in shown:
         out.print(indented(Text(one.claim), 2))
         out.print(indented(Text(one.live, "bright_black"), 6))

@@ -184,7 +184,7 @@ class _GuardrailReader(Fields):
                 if getattr(rule, key) and body.get(option) == Allowance.ALLOW:
                     self.add_error(
                         (*path, option),
-                        f"`{option}: allow` contradicts `{key}`, because these calls cannot carry it: remove one of "
+                        f"`{option}: allow` contradicts `{key}`, because these calls cannot meet it: remove one of "
                         "them",
                     )
         allowed = (rule.customization, rule.indirect, rule.batch)
@@ -207,7 +207,7 @@ class _GuardrailReader(Fields):
             self.add_error(path, f"`{region}` is every region, so it restricts nothing: remove `regions`")
         elif not re.fullmatch(REGION_PATTERN, region):
             # People also write the name of a geography or of an Availability Zone.
-            zone = re.match(r"[a-z]{2}(-[a-z]+)+-\d(?=[a-z]$)", region)
+            zone = re.match(r"[a-z]{2}(-[a-z]+)+-[0-9](?=[a-z]$)", region)
             way = f"`{zone[0]}`" if zone else "it as `eu-central-1`, or a pattern such as `eu-*`"
             way = f"`{region}-*`" if re.fullmatch("[a-z]{2}", region) else way
             self.add_error(path, f"`{region}` is not a region: write {way}")

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import NamedTuple
 
 from rolewarden.aws import Aws, translated
+from rolewarden.clock import Clock
 from rolewarden.errors import Gone, Refused
 from rolewarden.links import LinkReader
 from rolewarden.own_rules import OwnRules
@@ -21,6 +23,20 @@ _SHORT = {"AWS::SQS::Queue": "/", "AWS::SNS::Topic": ":", "AWS::Events::Rule": "
 """The character before the name in the physical ID, for types whose physical ID is not the name."""
 
 
+CONFIRMATION_SECONDS = 2 * 86_400
+"""How long a new subscription can wait for its confirmation before it counts as missing. A first deployment must begin
+without a finding, although nobody has confirmed its mail yet."""
+
+
+class OwnResource(NamedTuple):
+    """A resource of the central stack; `changed` is the time of its last change, in seconds of the epoch."""
+
+    logical: str
+    kind: str
+    physical: str
+    changed: float
+
+
 class OwnParts:
     """Reads the resources of the central stack.
 
@@ -28,12 +44,12 @@ class OwnParts:
     - `bus`: the ARN of its event bus. Empty if no other region or account sends events.
     """
 
-    def __init__(self, aws: Aws, account: str, stack_id: str, bus: str) -> None:
-        self._aws, self._links = aws, LinkReader(aws)
+    def __init__(self, aws: Aws, account: str, stack_id: str, bus: str, clock: Clock) -> None:
+        self._aws, self._links, self._clock = aws, LinkReader(aws), clock
         self._account, self._stack_id, self._bus = account, stack_id, bus
 
-    def resources(self) -> list[tuple[str, str, str]]:
-        """The logical ID, type and physical ID of each resource of the stack.
+    def resources(self) -> list[OwnResource]:
+        """The resources of the stack.
 
         Empty if the stack does not exist, as for a function on a developer's machine. Raises Refused and RetryLater.
         """
@@ -41,7 +57,12 @@ class OwnParts:
             with translated():
                 pages = self._aws.client("cloudformation").get_paginator("list_stack_resources")
                 return [
-                    (found["LogicalResourceId"], found["ResourceType"], found.get("PhysicalResourceId", ""))
+                    OwnResource(
+                        found["LogicalResourceId"],
+                        found["ResourceType"],
+                        found.get("PhysicalResourceId", ""),
+                        found["LastUpdatedTimestamp"].timestamp(),
+                    )
                     for page in pages.paginate(StackName=self._stack_id)
                     for found in page["StackResourceSummaries"]
                 ]
@@ -54,7 +75,7 @@ class OwnParts:
     def rules(self) -> OwnRules:
         """The rules of the templates with the names of the stack. Raises Refused and RetryLater."""
         names = {
-            logical: physical.rpartition(_SHORT.get(kind, "\n"))[2] for logical, kind, physical in self.resources()
+            found.logical: found.physical.rpartition(_SHORT.get(found.kind, "\n"))[2] for found in self.resources()
         }
         names["Stack"] = self._stack_id.split("/")[1] if "/" in self._stack_id else self._stack_id
         return OwnRules(self._aws.partition, self._account, self._aws.region, self._bus, names)
@@ -62,17 +83,18 @@ class OwnParts:
     def problems(self) -> Iterator[tuple[str, str]]:
         """Each part that does not work, by its logical ID, and why. Raises Refused and RetryLater."""
         resources, rules = self.resources(), self.rules()
-        topics = [physical for _, kind, physical in resources if kind == "AWS::SNS::Topic"]
+        topics = [found.physical for found in resources if found.kind == "AWS::SNS::Topic"]
         checks: dict[str, Callable[[str, str], str]] = {
             "AWS::Events::Rule": partial(self._rule, rules),
             "AWS::Lambda::EventSourceMapping": self._mapping,
             "AWS::Lambda::Function": self._function,
         }
         # Without the parameter AlarmEmail, the owner of the stack decides how the topic reaches people.
-        if any(kind == "AWS::SNS::Subscription" for _, kind, _ in resources):
+        latest = self._clock.now() - CONFIRMATION_SECONDS
+        if any(found.kind == "AWS::SNS::Subscription" and found.changed <= latest for found in resources):
             checks["AWS::SNS::Topic"] = self._topic
-        alarms = {physical: logical for logical, kind, physical in resources if kind == "AWS::CloudWatch::Alarm"}
-        for logical, kind, physical in resources:
+        alarms = {found.physical: found.logical for found in resources if found.kind == "AWS::CloudWatch::Alarm"}
+        for logical, kind, physical, _ in resources:
             if kind in checks and (problem := _answer(partial(checks[kind], logical, physical))):
                 yield logical, problem
         try:

@@ -245,7 +245,7 @@ def compile_guardrail(guardrail: Guardrail, partition: str) -> tuple[Policy, ...
     """
     return tuple(
         Policy(guardrail.name if number == 1 else f"{guardrail.name}-{number}", document)
-        for number, document in enumerate(packed(numbered(denies(guardrail, partition))), start=1)
+        for number, document in enumerate(packed(numbered(denies(guardrail, partition)), POLICY_SIZE), start=1)
     )
 
 
@@ -931,7 +931,7 @@ def _fits(statement: Statement) -> bool:
     return size(document_of([statement])) <= POLICY_SIZE
 
 
-def packed(pieces: Iterable[Statement], most: int = POLICY_SIZE) -> list[Document]:
+def packed(pieces: Iterable[Statement], most: int) -> list[Document]:
     """Documents of at most `most` characters that contain `pieces`, each piece in the first document with room for it.
 
     A deny applies in any attached policy document. The quota of policies per role is small, so the statements are

@@ -228,10 +228,8 @@ class Recorder:
             cause=origin.cause,
         )
         name = about_account(str(refused))
-        # The problem of a link belongs to the finding, so that a worse one is reported, too. A number counts by its
-        # length, because the number of lost events changes with each sweep.
-        problem = re.sub(r"\d+", lambda number: f"#{len(number[0])}", str(refused)) if is_link else ""
-        what = f"{refused.reason.value} {problem}" if problem else ""
+        # The problem of a link belongs to the finding, so that a worse one is reported, too.
+        what = f"{refused.reason.value} {_by_length(str(refused))}" if is_link else ""
         self._report_finding(event, name, origin, kind, what=what)
         return folded(f"{account}/{name}")
 
@@ -628,7 +626,7 @@ def _findings_in(row: Mapping[str, Any]) -> Iterator[str]:
     elif kind == RoleFinding.detail_type:
         texts = [f"{row.get('verdict')}: {reason or ''} {listed}"]
     elif kind in {SubjectFinding.detail_type, AccountFinding.detail_type}:
-        texts = [f"{reason} {_asked(message)} {listed}", f"{reason} {message}"]
+        texts = [f"{reason} {text}" for text in (f"{_asked(message)} {listed}", message, _by_length(message))]
     else:
         texts = []
     principal = Cause.from_dict(row.get("cause")).principal
@@ -639,6 +637,11 @@ def _findings_in(row: Mapping[str, Any]) -> Iterator[str]:
 def about_account(message: str) -> str:
     """The name of a finding about a whole account, which ends in the call that failed."""
     return f"{ACCOUNT_WIDE}{_asked(message)}"
+
+
+def _by_length(message: str) -> str:
+    """A message with the length of each number instead, because the number of lost events changes with each sweep."""
+    return re.sub(r"[0-9]+", lambda number: f"#{len(number[0])}", message)
 
 
 def _asked(message: str) -> str:

@@ -200,7 +200,7 @@ class Sweeper:
             Rotation(settings.sweep_seconds),
             SweepRequests(aws, progress, settings.sweep_queue_url, settings.account, clock),
             cls._judge(runtime, settings),
-            OwnParts(aws, settings.account, settings.stack_id, settings.central_bus),
+            OwnParts(aws, settings.account, settings.stack_id, settings.central_bus, clock),
             PreventionProbe.of(aws, runtime.rules, settings),
         )
 
