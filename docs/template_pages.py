@@ -199,7 +199,7 @@ CONTENT = {
     "Undelivered": "CloudTrail records that another region or account could not send to the central account, with "
     "their callers",
 }
-"""What each table and queue keeps. `docs/generate.py` fails if one is missing."""
+"""The content of each table and queue. `docs/generate.py` fails if one is missing."""
 
 NOTHING_KEPT = frozenset(
     [
@@ -251,7 +251,7 @@ def kept() -> str:
 
 
 def _kept_in(name: str, properties: Mapping[str, Any]) -> str:
-    """How long a table keeps its rows. DynamoDB deletes a row within a few days of its time in the attribute."""
+    """The time for which a table keeps its rows. DynamoDB deletes a row within some days of that time."""
     attribute = properties["TimeToLiveSpecification"]["AttributeName"]
     length = {
         "AlertsTable": _length(ALERT_KEPT_SECONDS),

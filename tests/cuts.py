@@ -24,7 +24,7 @@ OPEN = json.dumps(
 
 
 class Place(NamedTuple):
-    """Where a path begins: an account and a region."""
+    """The account and region in which a path begins."""
 
     account: str
     region: str

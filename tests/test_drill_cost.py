@@ -1,4 +1,4 @@
-"""What drills cost: the calls of each kind of drill as the cost page has them, and a bill under one dollar."""
+"""The cost of drills: the calls of each kind of drill as the cost page has them, and a bill under one dollar."""
 
 import pytest
 from rolewarden.canary import DrillKind

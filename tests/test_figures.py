@@ -1,4 +1,4 @@
-"""How long a role stays unprotected: the figures of drills in `status`, `history` and the report."""
+"""The time in which a role stays unprotected: the figures of drills in `status`, `history` and the report."""
 
 from typing import Any
 

@@ -161,11 +161,16 @@ def test_the_sweep_of_the_roles_own_account_protects_it_without_an_event(company
     assert attached(MEMBER, "Lent") == {"no-generative-ai"}
 
 
-def test_a_role_keeps_what_the_subjects_of_two_accounts_need_together(company, tmp_path):
+def lent_to_two_accounts(company, tmp_path):
+    """Let a domain of each account use a role of the member account, and return the domain of the central account."""
     under(company, tmp_path)
     lent = role_in(MEMBER, "Lent")
     domain_in(MEMBER, lent, "owner")
-    domain_in(CENTRAL, lent)
+    return domain_in(CENTRAL, lent)
+
+
+def test_a_role_keeps_what_the_subjects_of_two_accounts_need_together(company, tmp_path):
+    lent_to_two_accounts(company, tmp_path)
     for _ in range(3):
         company.everything()
         company.detach_surplus()
@@ -173,10 +178,7 @@ def test_a_role_keeps_what_the_subjects_of_two_accounts_need_together(company, t
 
 
 def test_a_wrong_row_about_a_subject_of_another_account_does_not_detach_what_it_needs(company, tmp_path):
-    under(company, tmp_path)
-    lent = role_in(MEMBER, "Lent")
-    domain_in(MEMBER, lent, "owner")
-    domain = domain_in(CENTRAL, lent)
+    domain = lent_to_two_accounts(company, tmp_path)
     for _ in range(2):
         company.everything()
     assert attached(MEMBER, "Lent") == {"mild", "strict"}
@@ -188,10 +190,7 @@ def test_a_wrong_row_about_a_subject_of_another_account_does_not_detach_what_it_
 
 
 def test_nothing_is_detached_while_an_account_that_can_use_the_role_cannot_be_read(company, tmp_path):
-    under(company, tmp_path)
-    lent = role_in(MEMBER, "Lent")
-    domain_in(MEMBER, lent, "owner")
-    domain = domain_in(CENTRAL, lent)
+    domain = lent_to_two_accounts(company, tmp_path)
     for _ in range(2):
         company.everything()
     use(CENTRAL, domain, role_in(CENTRAL, "Own"))
@@ -223,10 +222,7 @@ def test_neither_account_counts_such_a_role_as_unprotected_or_as_having_a_surplu
 
 
 def test_a_role_loses_what_only_the_other_account_needed_after_the_setting_changes(company, tmp_path):
-    under(company, tmp_path)
-    lent = role_in(MEMBER, "Lent")
-    domain_in(MEMBER, lent, "owner")
-    domain = domain_in(CENTRAL, lent)
+    domain = lent_to_two_accounts(company, tmp_path)
     company.everything()
     company.everything()
     assert attached(MEMBER, "Lent") == {"mild", "strict"}

@@ -236,7 +236,7 @@ OF_THE_SCP = {
     "OwnMetrics": on("cloudwatch:PutMetricData", "*", **{"cloudwatch:namespace": "Rolewarden"}),
     "DeadLetters": on(TAKING, *DEAD),
 }
-"""What the SCP stops. The boundary of this stack has no room for it."""
+"""The calls that the SCP stops. The boundary of this stack has no room for it."""
 
 BY_A_MEMBERS_ADMIN = {"aws:PrincipalArn": f"{THERE}:role/Admin"}
 IN_A_MEMBER = {

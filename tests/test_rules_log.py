@@ -39,7 +39,7 @@ def other(text: str = "anthropic.claude-*") -> Any:
 
 @dataclass
 class Deployments:
-    """What CloudFormation and CloudTrail show: only a completed deployment changes the outputs of the stack."""
+    """The answers of CloudFormation and CloudTrail: only a completed deployment changes the outputs of the stack."""
 
     outputs: dict[str, str] = field(default_factory=dict)
     calls: list[Mapping[str, Any]] = field(default_factory=list)

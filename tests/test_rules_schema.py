@@ -65,7 +65,7 @@ def is_accepted(document: Any) -> bool:
 
 
 def wrong(document: Any) -> list[str]:
-    """What an editor marks."""
+    """The problems that an editor marks."""
     return [f"{'.'.join(map(str, error.absolute_path))}: {error.message}" for error in EDITOR.iter_errors(document)]
 
 

@@ -1,4 +1,4 @@
-"""What `rolewarden check` suggests instead of a mistake is itself accepted, and means the same model."""
+"""Each suggestion of `rolewarden check` is itself accepted, and means the same model as the mistake."""
 
 from __future__ import annotations
 

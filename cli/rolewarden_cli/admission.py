@@ -34,26 +34,6 @@ BECOMES_THE_ROLE = ("iam:CreateRole", "iam:UpdateAssumeRolePolicy", "ssm:UpdateM
 """The actions on a role, except iam:PassRole, after which another caller can act as the role. The last one covers
 sessions and their tags. SageMaker needs none of these permissions, because no SCP restricts a service."""
 
-HARMLESS = {
-    "ec2:AssociateEnclaveCertificateIamRole": "lets the role read a certificate",
-    "ec2:DisassociateEnclaveCertificateIamRole": "takes a certificate from the role",
-    "iam:AttachRolePolicy": "changes what the role can do, and not who can act as it. EnforceFunction needs it",
-    "iam:CreateServiceLinkedRole": "creates a role under `/aws-service-role/` only, which no principal can be",
-    "iam:DeleteRole": "takes the role from its users. Only approvers can create it again",
-    "iam:DeleteRolePermissionsBoundary": "changes what the role can do, and not who can act as it",
-    "iam:DeleteRolePolicy": "changes what the role can do, and not who can act as it",
-    "iam:DeleteServiceLinkedRole": "deletes a role under `/aws-service-role/` only",
-    "iam:DetachRolePolicy": "changes what the role can do, and not who can act as it",
-    "iam:PutRolePermissionsBoundary": "changes what the role can do, and not who can act as it",
-    "iam:PutRolePolicy": "changes what the role can do, and not who can act as it",
-    "iam:TagRole": "no statement of Rolewarden's SCPs decides by tags of roles",
-    "iam:UntagRole": "no statement of Rolewarden's SCPs decides by tags of roles",
-    "iam:UpdateRole": "changes the description and the longest session",
-    "iam:UpdateRoleDescription": "changes the description",
-}
-"""The other actions that change a role, each with the reason why the SCPs of admission allow it on a wider role. The
-SCPs of prevention apply to the role whatever its policies allow."""
-
 OF_DOMAINS = (
     "sagemaker:CreateDomain",
     "sagemaker:CreatePresignedDomainUrl",

@@ -43,7 +43,7 @@ class RulesText:
 
 @dataclass(frozen=True)
 class RoleChange:
-    """What the subjects of a role gain and lose in an account.
+    """The gains and losses of the subjects of a role in an account.
 
     - `subjects`: the subjects that use the role, in words. A user profile without a role of its own is among those of
       its domain's role.

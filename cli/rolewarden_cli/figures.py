@@ -1,4 +1,4 @@
-"""How long a role stays unprotected: the seconds that drills measured, by account and region.
+"""The time in which a role stays unprotected: the seconds that drills measured, by account and region.
 
 The history has each drill for as long as it keeps rows. Without these rows, CloudWatch has the figures of the metrics.
 """

@@ -1,4 +1,4 @@
-"""What `rolewarden verify` tests in addition to `doctor` and the drills: a model call that must be denied.
+"""The further test of `rolewarden verify`, after `doctor` and the drills: a model call that must be denied.
 
 `unsettled` lists the facts about AWS that no command can settle, from docs/verified.yaml.
 """

@@ -97,6 +97,16 @@ class TableAttacks:
             self.write(rows[number % len(rows)] | WRONG[kind])
 
 
+def delete_role(by: Any, name: str) -> None:
+    """Delete a role in the name of a caller, with everything that IAM asks to remove before."""
+    found = roles_now()[name]
+    for arn in found["AttachedPolicies"]:
+        by("mallory", "iam", "detach_role_policy", RoleName=name, PolicyArn=arn)
+    for policy in found["InlinePolicies"]:
+        by("mallory", "iam", "delete_role_policy", RoleName=name, PolicyName=policy)
+    by("mallory", "iam", "delete_role", RoleName=name)
+
+
 def delete_guardrail(by: Any, policy: str) -> None:
     """Delete a guardrail's policy in the name of a caller, with all its attachments and versions."""
     arn = OURS + policy
@@ -284,12 +294,7 @@ class ExemptRoleAttacks:
     def an_exempt_role_is_made_again(self, service: str) -> None:
         """Delete the role, and create another one of its name after the deployment."""
         for name in sorted(self.exempt & roles_now().keys()):
-            found = roles_now()[name]
-            for arn in found["AttachedPolicies"]:
-                self.by("mallory", "iam", "detach_role_policy", RoleName=name, PolicyArn=arn)
-            for policy in found["InlinePolicies"]:
-                self.by("mallory", "iam", "delete_role_policy", RoleName=name, PolicyName=policy)
-            self.by("mallory", "iam", "delete_role", RoleName=name)
+            delete_role(self.by, name)
             trust = trusting(f"{service}.amazonaws.com")
             if self.by("mallory", "iam", "create_role", RoleName=name, AssumeRolePolicyDocument=trust):
                 # IAM gives whole seconds, and the deployment of this night may be of the same second.

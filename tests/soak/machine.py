@@ -46,6 +46,7 @@ from tests.soak.attacks import (
     TableAttacks,
     attachments_of_foreign_policies,
     delete_guardrail,
+    delete_role,
 )
 from tests.soak.functions import QUEUES, Fault, Functions, faults_of, quiet
 from tests.soak.ledger import (
@@ -340,12 +341,7 @@ class Night(TableAttacks, PolicyAttacks, QueueAttacks, EventAttacks, ExemptRoleA
         name = self.role(role)
         if name in EXEMPT | OTHER_ROLES.keys():
             return
-        found = roles_now()[name]
-        for arn in found["AttachedPolicies"]:
-            self.by("mallory", "iam", "detach_role_policy", RoleName=name, PolicyArn=arn)
-        for policy in found["InlinePolicies"]:
-            self.by("mallory", "iam", "delete_role_policy", RoleName=name, PolicyName=policy)
-        self.by("mallory", "iam", "delete_role", RoleName=name)
+        delete_role(self.by, name)
         if again:
             self.by("mallory", "iam", "create_role", RoleName=name, AssumeRolePolicyDocument=TRUST)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -49,23 +50,29 @@ def run_compile(
         prevention = compile_prevention(found.checked.rules, partition, scope)
         _show_prevention(prevention, scope, partition, out, as_json)
         return
-    policies = found.policies
-    written = write({policy.name: readable(policy) + "\n" for policy in policies}, out) if out else []
+    texts = {policy.name: readable(policy) for policy in found.policies}
+    written = write({name: f"{text}\n" for name, text in texts.items()}, out) if out else None
     if as_json:
-        print_json({"policies": {policy.name: policy.document for policy in policies}})
-    elif out:
+        print_json({"policies": {policy.name: policy.document for policy in found.policies}})
+    else:
+        _show(texts, written)
+
+
+def _show(texts: Mapping[str, str], written: Sequence[Path] | None) -> None:
+    """Print the files that were `written`, or the texts of the policies by their names if there are none."""
+    if written is not None:
         for path in written:
             print_line(path)
-    else:
-        for policy in policies:
-            print_line(policy.name)
-            print_document(readable(policy))
+        return
+    for name, readable_text in texts.items():
+        print_line(name)
+        print_document(readable_text)
 
 
 def _show_prevention(prevention: Prevention, scope: Scope, partition: str, out: Path | None, as_json: bool) -> None:
     policies = prevention.policies
     # White space counts in an SCP, so a file has none.
-    written = write({policy.name: policy.text for policy in policies}, out) if out else []
+    written = write({policy.name: policy.text for policy in policies}, out) if out else None
     if as_json:
         print_json(
             {
@@ -78,13 +85,8 @@ def _show_prevention(prevention: Prevention, scope: Scope, partition: str, out: 
                 "exemptions_without_account": list(prevention.exemptions_without_account),
             }
         )
-    elif out:
-        for path in written:
-            print_line(path)
     else:
-        for policy in policies:
-            print_line(policy.name)
-            print_document(text(policy.document))
+        _show({policy.name: text(policy.document) for policy in policies}, written)
     for line in _notes(prevention, partition):
         note(line)
 

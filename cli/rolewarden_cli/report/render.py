@@ -278,7 +278,7 @@ class _Page:
 
     @property
     def measured(self) -> tuple[Latency, ...]:
-        """How long a role stays unprotected, by account and region."""
+        """The time in which a role stays unprotected, by account and region."""
         return self.report.status.measured.rows if self.report.status else ()
 
     @property

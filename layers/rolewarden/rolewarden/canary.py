@@ -15,9 +15,6 @@ from typing import Any, NamedTuple
 from rolewarden import POLICY_PATH
 from rolewarden.names import folded, folded_arn
 
-CANARY_PATH = "/rolewarden-drill/"
-"""The IAM path of the canary role."""
-
 CANARY_ROLE = "rolewarden-canary"
 """The name of the canary role."""
 
@@ -42,7 +39,7 @@ _CONFIG_ARN = re.compile(rf"arn:[^:]+:sagemaker:[^:]*:[^:]*:app-image-config/(?i
 
 
 class DrillKind(StrEnum):
-    """What a drill calls, and so which events it sends along the event path."""
+    """The call of a drill, which decides the events that travel the event path."""
 
     ROLES = "role pulse"
     """TagRole on the canary role with the tag that it has: the path of the events about roles."""

@@ -36,7 +36,7 @@ NO_RULES = Rules({}, (Assignment(()),))
 """The rules before the first publication."""
 
 ALL_GUARDRAILS = "all guardrails"
-"""What a principal that belongs to no assignment is under."""
+"""The guardrails of a principal that belongs to no assignment."""
 
 ADDED, REMOVED, CHANGED, RENAMED = "added", "removed", "changed", "renamed"
 
@@ -71,7 +71,7 @@ def criteria(assignment: Assignment) -> str:
 
 
 class AccessChange(NamedTuple):
-    """What a change opens and closes.
+    """The access paths that a change opens and closes.
 
     - `gained`, `lost`: names by kind: "bedrock" and "jumpstart" for models, "path" for other access paths.
     - `other`: the Sids of statements that differ although no known model or access path does.
@@ -256,7 +256,7 @@ class Effects:
         return self._compiled[plain]
 
     def change(self, before: Iterable[Guardrail], after: Iterable[Guardrail]) -> AccessChange:
-        """What a subject gains and loses that has the guardrails `after` instead of `before`."""
+        """The gains and losses of a subject that has the guardrails `after` instead of `before`."""
         old, new = self._enforced(before), self._enforced(after)
         if old.keys() == new.keys():
             return AccessChange()

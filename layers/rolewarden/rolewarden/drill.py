@@ -69,7 +69,7 @@ class Drill(NamedTuple):
 
 
 class Heard(NamedTuple):
-    """What EnforceFunction measured when it heard a drill. The times are in seconds; None means not measured.
+    """The measurements of EnforceFunction when it heard a drill. The times are in seconds; None means not measured.
 
     - `event_id`: the ID that CloudTrail gave the call.
     - `seconds`: from the call to the start of EnforceFunction.

@@ -42,7 +42,7 @@ class Hold(StrEnum):
 
 
 RuleKind = Literal["deny-all", "deny", "allow", "allow-all"]
-"""Which models a rule denies: every model, the listed ones, all but the listed ones, or none by its name."""
+"""The models that a rule denies: every model, the listed ones, all but the listed ones, or none by its name."""
 
 
 class Allowance(StrEnum):

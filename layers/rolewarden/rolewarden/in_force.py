@@ -282,14 +282,3 @@ def _example(pattern: str) -> str:
 
 def _listed(values: str | Sequence[str]) -> Sequence[str]:
     return (values,) if isinstance(values, str) else values
-
-
-def texts_of(documents: Iterable[str]) -> list[Document]:
-    """The parsed texts of SCPs. A text that is no JSON object is left out."""
-    found = []
-    for text in documents:
-        try:
-            found.append(json.loads(text))
-        except ValueError:
-            continue
-    return [one for one in found if isinstance(one, dict)]

@@ -25,7 +25,7 @@ _WRAPPERS = (
     r"^(?:(?:amazon-?)?bedrock(?:[-_](?:converse|runtime|mantle))?|litellm|converse(?:[-_]like)?|invoke|openrouter|aws|"
     r"foundation-model|inference-profile|model(?:id)?|[a-z]{2}(?:-gov)?-[a-z]+-[0-9])\s*[/:=]\s*"
 )
-"""What other programs write before the ID of a Bedrock model: their name, the name of Bedrock or a region."""
+"""The texts that other programs write before the ID of a Bedrock model: their name, the name of Bedrock or a region."""
 
 _PROFILE = "names an inference profile, which the pattern of its model covers, too"
 
@@ -70,7 +70,7 @@ _FRAMEWORKS = frozenset(
 
 
 class Correction(NamedTuple):
-    """What is wrong with a text that is no pattern, and the pattern to write.
+    """The mistake in a text that is no pattern, and the pattern to write.
 
     - `fault`: what the text is, as the end of a sentence that begins with the text.
     - `pattern`: the pattern that means the same models. Empty if none does.
@@ -87,7 +87,7 @@ class Correction(NamedTuple):
 
     @property
     def way(self) -> str:
-        """What to write instead; empty if no pattern and no similar model is known."""
+        """The text to write instead; empty if no pattern and no similar model is known."""
         if self.pattern:
             return f"write `{self.pattern}`" + (f" under `{self.key}`" if self.key else "")
         if self.similar:
@@ -191,7 +191,7 @@ class _Words(NamedTuple):
         return cls(re.findall(_WORD, provider), re.findall(_WORD, _reworded(stem)), re.findall(_WORD, version))
 
     def weight(self, asked: list[str]) -> float:
-        """How much the ID differs from the words `asked`."""
+        """The distance of the ID from the words `asked`."""
         left = Counter(asked)
         total = 0.0
         for word in self.name:

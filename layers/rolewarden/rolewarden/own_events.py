@@ -320,7 +320,7 @@ class DrillMeasured(CausedEvent):
     detail_type = "Drill Measured"
 
     drill: Annotated[str, {"enum": [kind.value for kind in DrillKind]}]
-    """What the drill called: a pulse sets a tag of the canary to its own value, a full drill detaches its policy."""
+    """The call of the drill: a pulse sets a tag of the canary to its own value, a full drill detaches its policy."""
     region: str
     """The Region whose events the drill sent along the event path."""
     nonce: str

@@ -24,8 +24,8 @@ _SHORT = {"AWS::SQS::Queue": "/", "AWS::SNS::Topic": ":", "AWS::Events::Rule": "
 
 
 CONFIRMATION_SECONDS = 2 * 86_400
-"""How long a new subscription can wait for its confirmation before it counts as missing. A first deployment must begin
-without a finding, although nobody has confirmed its mail yet."""
+"""The seconds that a new subscription can wait for its confirmation before it counts as missing. A first deployment
+must begin without a finding, although nobody has confirmed its mail yet."""
 
 
 class OwnResource(NamedTuple):
@@ -74,15 +74,17 @@ class OwnParts:
 
     def rules(self) -> OwnRules:
         """The rules of the templates with the names of the stack. Raises Refused and RetryLater."""
-        names = {
-            found.logical: found.physical.rpartition(_SHORT.get(found.kind, "\n"))[2] for found in self.resources()
-        }
+        return self._rules(self.resources())
+
+    def _rules(self, resources: list[OwnResource]) -> OwnRules:
+        names = {found.logical: found.physical.rpartition(_SHORT.get(found.kind, "\n"))[2] for found in resources}
         names["Stack"] = self._stack_id.split("/")[1] if "/" in self._stack_id else self._stack_id
         return OwnRules(self._aws.partition, self._account, self._aws.region, self._bus, names)
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Each part that does not work, by its logical ID, and why. Raises Refused and RetryLater."""
-        resources, rules = self.resources(), self.rules()
+        resources = self.resources()
+        rules = self._rules(resources)
         topics = [found.physical for found in resources if found.kind == "AWS::SNS::Topic"]
         checks: dict[str, Callable[[str, str], str]] = {
             "AWS::Events::Rule": partial(self._rule, rules),

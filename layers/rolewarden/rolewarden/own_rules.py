@@ -36,11 +36,11 @@ class OwnRules:
     names: Mapping[str, str]
 
     def central_problem(self, logical: str, rule: ListedRule | None) -> str:
-        """How a rule of template.yaml differs from it; empty if it does not, or if the template has no such rule."""
+        """The difference between a rule and template.yaml; empty if there is none, or if the template lacks it."""
         return self._problem("central", logical, rule, self.account, self.region)
 
     def forwarder_problem(self, account: str, region: str, name: str, rule: ListedRule | None) -> str:
-        """How a rule of forwarder.yaml differs from it in an account and region; empty if it does not."""
+        """The difference between a rule in an account and region and forwarder.yaml; empty if there is none."""
         kind = "the central account" if account == self.account else "a member account"
         return self._problem(f"forwarder of {kind}", name, rule, account, region)
 
@@ -86,7 +86,7 @@ def _json(text: str) -> Any:
 
 
 def _plain(target: Mapping[str, Any]) -> dict[str, Any]:
-    """What a target does, without its ID and without empty maps, which EventBridge may leave out."""
+    """The properties of a target, without its ID and without empty maps, which EventBridge may leave out."""
     more = {key: value for key, value in target.items() if key != "Id"}
     if transformer := more.get("InputTransformer"):
         more["InputTransformer"] = {key: value for key, value in transformer.items() if value}

@@ -830,7 +830,7 @@ def _parted(patterns: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]
     ordered = sorted(patterns)
 
     def distance(family: str) -> float:
-        """How far the family is from containing half of the patterns."""
+        """The distance of the family from half of the patterns."""
         inside = bisect_left(ordered, f"{family}\U0010ffff") - bisect_left(ordered, family)
         return abs(inside - len(ordered) / 2)
 

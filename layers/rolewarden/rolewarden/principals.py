@@ -90,7 +90,7 @@ _WILDCARD = (
 
 
 def problem_of(principal: str) -> str:
-    """What is wrong with the form of a principal, with the correction; "" if the form is right."""
+    """The mistake in the form of a principal, with the correction; "" if the form is right."""
     if PERMISSION_SET.fullmatch(principal):
         return ""
     if problem := next((problem for form, problem in _TOO_WIDE if re.fullmatch(form, principal)), ""):

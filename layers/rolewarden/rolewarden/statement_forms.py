@@ -111,7 +111,7 @@ def _forms() -> Mapping[str, tuple[_Form, ...]]:
 
 @dataclass
 class _Gathered:
-    """What the statements of one form have in all guardrails together."""
+    """The entries of all statements of one form, in all guardrails together."""
 
     actions: set[str] = field(default_factory=set)
     resources: set[str] = field(default_factory=set)

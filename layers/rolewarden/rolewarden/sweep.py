@@ -326,7 +326,7 @@ class Sweeper:
                 yield reach.Probe(self.coverage.account, "", reach.MEMBERS)
             except Refused as refused:
                 yield reach.Probe(self.coverage.account, "", reach.MEMBERS, str(refused), refused.reason)
-        rules = self._own_rules()
+        rules = self._own_rules() if self.coverage.central_bus else None  # only forwarders are compared with them
         for each in [account] if account else [self.coverage.account, *sorted(members)]:
             if each == self.coverage.account:
                 yield from reach.own_probes(self.parts, self._central)
