@@ -20,7 +20,8 @@ from rolewarden.guardrails import (
     Rules,
 )
 from rolewarden.guardrails_file import read_yaml
-from rolewarden.policies import POLICY_SIZE, SCP_SIZE, SID_FAMILIES, compile_rules, size
+from rolewarden.packing import POLICY_SIZE, SCP_SIZE, size
+from rolewarden.policies import SID_FAMILIES, compile_rules
 from rolewarden_cli import protect
 from rolewarden_cli.protect import Protection
 

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from rolewarden.errors import RulesError
 from rolewarden.guardrails import Assignment, BedrockRule, Exemption, Guardrail, JumpStartRule, Mode, Rules
 from rolewarden.guardrails_file import read_yaml
-from rolewarden.policies import SCP_SIZE, Document, Statement, size
+from rolewarden.packing import SCP_SIZE, Document, Statement, size
 from rolewarden.prevention import NAME, SLOTS, Scope, TooManyPrincipals, compile_prevention
 from rolewarden_local.emulated._ministack import evaluator
 from rolewarden_local.emulated.judge import Unsupported, require_proven_documents
