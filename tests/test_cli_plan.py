@@ -65,7 +65,7 @@ def test_each_role_has_its_verdict_its_slots_and_its_users(world):
     _, roles = planned()
     rosa, full, exempt = roles["CanvasRosa"], roles["CanvasFull"], roles["CanvasBreakGlass"]
     assert (rosa["before"], rosa["verdict"], rosa["missing"]) == ("drifted", "compliant", ["only-nova-and-sonnet"])
-    assert (rosa["attached_policies"], rosa["quota"]) == (1, 10)
+    assert (rosa["attached_policies"], rosa["quota"]) == (3, 10)
     [subject] = rosa["subjects"]
     assert (subject["account"], subject["region"]) == (ACCOUNT_ID, "us-east-1")
     assert (subject["domain_name"], subject["user_profile"]) == ("research", "rosa")
