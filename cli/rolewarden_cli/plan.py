@@ -34,13 +34,17 @@ from rolewarden_cli.unmatched import UnmatchedName, find_unmatched
 ENDS_SOON = 30
 """Number of days before the end of an exemption from which on the plan lists it."""
 
-RETIRED = "retired"
+RETIRED, KEPT = "retired", "kept"
 DIRECT_DEPLOYMENT, BEDROCK_ROLE = "direct deployment", "Bedrock role"
 
 
 @dataclass(frozen=True)
 class PlannedPolicy:
-    """A guardrail's policy, and its change: "created", "replaced", "unchanged" or "retired"."""
+    """A guardrail's policy, and its change: "created", "replaced", "unchanged", "retired" or "kept".
+
+    The last two are policies of guardrails that were removed from guardrails.yaml or renamed. Enforcing deletes a
+    "retired" policy, and a "kept" one stays attached to some roles.
+    """
 
     name: str
     change: str
@@ -230,7 +234,7 @@ class Plan:
     @property
     def changed_policies(self) -> tuple[PlannedPolicy, ...]:
         """The policies that enforcing would write or delete."""
-        return tuple(policy for policy in self.policies if policy.change != UNCHANGED)
+        return tuple(policy for policy in self.policies if policy.change not in {UNCHANGED, KEPT})
 
     @property
     def changed_roles(self) -> tuple[PlannedRole, ...]:
@@ -276,7 +280,11 @@ class Plan:
     @property
     def unused(self) -> tuple[str, ...]:
         """Names of policies that Rolewarden published and that belong to no guardrail of the file."""
-        return tuple(policy.name for policy in self.policies if policy.change == RETIRED)
+        return tuple(policy.name for policy in self.policies if policy.change in {RETIRED, KEPT})
+
+    def with_policy(self, name: str) -> tuple[PlannedRole, ...]:
+        """The roles that keep the policy `name`, although they do not need it."""
+        return tuple(role for role in self.roles if name in role.surplus)
 
     @property
     def next(self) -> tuple[str, str]:
@@ -286,7 +294,7 @@ class Plan:
         if self.stack is StackRules.UNKNOWN:
             return DEPLOY, "deploys the rules of this file: a stack covers this account and its rules are not known"
         gains = any(role.outcome.has_written for role in self.roles)
-        if not gains and {policy.change for policy in self.policies} <= {UNCHANGED, RETIRED}:
+        if not gains and {policy.change for policy in self.policies} <= {UNCHANGED, RETIRED, KEPT}:
             if self.with_surplus or self.unused:
                 return "rolewarden detach", "removes the policies that no role needs"
             return "", ""
@@ -376,7 +384,7 @@ def make(
         inventory.regions,
         inventory.at,
         deployed,
-        tuple(_policies(aws, inventory, needs)),
+        tuple(_policies(aws, inventory, needs, roles)),
         roles,
         tuple(_shared(needs, inventory.bindings)),
         tuple(_ending(needs, bound)),
@@ -488,14 +496,14 @@ def _role(reconciler: Reconciler, inventory: Inventory, key: RoleKey, bindings: 
     detail = inventory.roles.get(key.name) if key.account == inventory.account else None
     outcome = reconciler.reconcile(key, Origin(Trigger.OPERATOR))
     needs = reconciler.needs
-    required, kept = needs.of_role(key, bindings), needs.kept()
-    surplus = [policy for policy in (ours(inventory, detail) if detail else ()) if needs.may_lose(policy, required, ())]
+    required = needs.of_role(key, bindings)
+    surplus = [policy for policy in (ours(inventory, detail) if detail else ()) if needs.is_surplus(policy, required)]
     # Like a sweep: plan no detachment if something could not be read, because an unread subject may need the policy, or
     # if every guardrail is in observe mode.
     detaches = not (inventory.unread or needs.rules.observes)
     # A role that cannot be protected keeps all of its policies. A role that is never governed needs none of them.
     detaches &= outcome.verdict is not Verdict.UNENFORCEABLE or outcome.reason is Reason.NEVER_GOVERNED
-    detached = tuple(policy for policy in surplus if detaches and policy not in kept)
+    detached = tuple(policy for policy in surplus if detaches and needs.may_lose(policy, required))
     return PlannedRole(
         outcome,
         bindings,
@@ -507,17 +515,19 @@ def _role(reconciler: Reconciler, inventory: Inventory, key: RoleKey, bindings: 
     )
 
 
-def _policies(aws: ListsPolicies, inventory: Inventory, needs: Needs) -> Iterator[PlannedPolicy]:
+def _policies(
+    aws: ListsPolicies, inventory: Inventory, needs: Needs, roles: Iterable[PlannedRole]
+) -> Iterator[PlannedPolicy]:
     for policy in compile_rules(needs.rules, inventory.partition):
         found = aws.policy(policy.arn(inventory.partition, inventory.account))
         same = found and digest(found.text) == digest(policy.document)
         yield PlannedPolicy(policy.name, UNCHANGED if same else REPLACED if found else CREATED)
     if inventory.unread or needs.rules.observes:
         return
-    published = needs.published()
+    published, kept = needs.published(), {name for role in roles for name in role.surplus}
     for name in sorted(name for name in aws.own_policies() if not among(name, published)):
         if aws.policy_description(needs.arn(name, inventory.account)) == DESCRIPTION:
-            yield PlannedPolicy(name, RETIRED)
+            yield PlannedPolicy(name, KEPT if among(name, kept) else RETIRED)
 
 
 def _shared(needs: Needs, bindings: Iterable[Binding]) -> Iterator[SharedRole]:

@@ -110,6 +110,26 @@ def _show_policies(out: Console, plan: Plan) -> None:
         out.print(indented(Text.assemble((f"{policy.change:9}", "red"), " ", policy.name), 2))
     if plan.stack.may_undo and changed:
         out.print(indented("The deployed stack reverts a policy that differs from the rules it runs.", 2))
+    _show_removed(out, plan)
+
+
+def _show_removed(out: Console, plan: Plan) -> None:
+    """What happens to the policies of guardrails that were removed from guardrails.yaml or renamed."""
+    if plan.unused:
+        out.print(heading("policies of guardrails that were removed or renamed"))
+    for name in plan.unused:
+        roles = [role.outcome.role for role in plan.with_policy(name)]
+        losing = sum(name in role.detached for role in plan.roles)
+        if roles:
+            text = f"stays attached to {few(roles, FEW)}, and denies, until `rolewarden detach` detaches it"
+        elif losing:
+            text = f"is detached from {counted(losing, 'role')} after the policies that they need, then deleted"
+        else:
+            text = "is attached to no role, and is deleted"
+        out.print(indented(Text.assemble((name, "bold"), f"  {text}"), 2))
+    if any(plan.with_policy(name) for name in plan.unused):
+        text = "Until then, it counts against the quota of attached policies. Nothing restores its text any more."
+        out.print(indented(text, 2))
 
 
 def _by_place(roles: Iterable[PlannedRole]) -> list[tuple[str, list[tuple[PlannedRole, list[Binding]]]]]:

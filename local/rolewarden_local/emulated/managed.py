@@ -28,13 +28,15 @@ def install_managed() -> None:
     """Supply the policies, also after a reset. Call once a process."""
     original = iam._seed_aws_managed_policies
 
-    def seed() -> None:
+    def make_policies() -> None:
         original()
         for name, policy in _PUBLISHED.items():
             iam._aws_managed_policies[f"{iam._AWS_MANAGED_POLICY_PREFIX}{name}"] = _record(name, policy)
 
-    Patch(iam, "_seed_aws_managed_policies", seed, "MiniStack lacks AWS's managed policies for SageMaker.").install()
-    seed()
+    Patch(
+        iam, "_seed_aws_managed_policies", make_policies, "MiniStack lacks AWS's managed policies for SageMaker."
+    ).install()
+    make_policies()
 
 
 def _record(name: str, policy: dict[str, Any]) -> dict[str, Any]:
