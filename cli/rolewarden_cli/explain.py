@@ -11,6 +11,7 @@ from rolewarden.bindings import Binding, RoleKey
 from rolewarden.changes import criteria
 from rolewarden.errors import RolewardenError
 from rolewarden.guardrails import Rules
+from rolewarden.observing import banner_of
 from rolewarden.policies import boundary_name, compile_guardrail, is_boundary, policy_arn
 from rolewarden.verdicts import Verdict
 
@@ -61,6 +62,7 @@ class Explanation:
     - `planned`: the plan for the role, None if no subject uses it.
     - `recorded`: whether a stack is deployed, which records a history.
     - `unread`: a line for each part of the account that could not be read.
+    - `observed`: the guardrails in observe mode, and `banner` the line that names them.
     """
 
     account: str
@@ -72,6 +74,8 @@ class Explanation:
     reasons: tuple[ReasonForAccess, ...]
     recorded: bool
     unread: tuple[str, ...] = ()
+    observed: tuple[str, ...] = ()
+    banner: str = field(default="", metadata=HIDDEN)
 
     @property
     @shown_as("model")
@@ -161,6 +165,8 @@ def explain_role(
         tuple(_reason(statement, inventory, rules, bindings, entries) for statement in deciding.values()),
         connection.tables is not None,
         tuple(filter(None, (*sorted(judge.unjudged), judge.scps.unread))),
+        rules.observed,
+        banner_of(rules),
     )
 
 

@@ -19,6 +19,7 @@ from rolewarden.guardrails import Rules
 from rolewarden.listed import PublishedPolicy, RoleDescription
 from rolewarden.names import among
 from rolewarden.needs import Exemptions, Needs
+from rolewarden.observing import banner_of, promoted
 from rolewarden.origin import Origin, Trigger
 from rolewarden.policies import DESCRIPTION, compile_rules, policy_arn
 from rolewarden.reconcile import Reconciler
@@ -28,6 +29,7 @@ from rolewarden_cli.account import RoleDetail
 from rolewarden_cli.answers import HIDDEN, merged, shown, shown_as, some_of
 from rolewarden_cli.connect import Connection
 from rolewarden_cli.inventory import Inventory, Progress, ignore_progress, take
+from rolewarden_cli.observed import Promotion, promotion
 from rolewarden_cli.stack import DEPLOY, StackRules, recorded
 from rolewarden_cli.unmatched import UnmatchedName, find_unmatched
 
@@ -206,6 +208,8 @@ class Plan:
     - `loosened`: the assignments that callers can get by what they choose.
     - `unmatched`: the names in guardrails.yaml that match nothing in the account. They are warnings, and leave nothing
       to do for the account.
+    - `observed`: the guardrails in observe mode, and `banner` the line that names them.
+    - `promotions`: what enforcing each of them would change, and then what enforcing all of them would.
     """
 
     account: str
@@ -224,6 +228,9 @@ class Plan:
     named: tuple[NamedRole, ...] = field(default=(), metadata=HIDDEN)
     loosened: tuple[LoosenedRule, ...] = ()
     unmatched: tuple[UnmatchedName, ...] = ()
+    observed: tuple[str, ...] = ()
+    banner: str = field(default="", metadata=HIDDEN)
+    promotions: tuple[Promotion, ...] = ()
 
     @property
     @shown_as("other_roles")
@@ -393,7 +400,25 @@ def make(
         stack,
         doubts=tuple(_doubts(replace(needs, exemptions=Exemptions(listed, lambda: last_deployment)), inventory)),
         named=tuple(_named(inventory, bound)),
+        observed=rules.observed,
+        banner=banner_of(rules),
+        promotions=tuple(_promotions(inventory, needs, roles)),
     )
+
+
+def _promotions(inventory: Inventory, needs: Needs, roles: Sequence[PlannedRole]) -> Iterator[Promotion]:
+    """What enforcing each guardrail in observe mode would change, and all of them together if there are several."""
+    observed = needs.rules.observed
+    for names in dict.fromkeys([*((name,) for name in observed), observed]):
+        rules = promoted(needs.rules, names)
+        policies = {policy.name for name in names for policy in needs.policies(name)}
+        then = Needs(rules, needs.partition, needs.bindings, needs.home, needs.exemptions, needs.clock)
+        reconciler = Reconciler(Rehearsal(inventory, rules), then, inventory.covers)
+        concerned = [role.outcome for role in roles if policies & set(role.outcome.missing)]
+        keys = [RoleKey(outcome.account, outcome.role) for outcome in concerned]
+        after = [reconciler.reconcile(key, Origin(Trigger.OPERATOR)) for key in keys]
+        if names:
+            yield promotion(names, zip(concerned, after, strict=True))
 
 
 class ListedRoles:

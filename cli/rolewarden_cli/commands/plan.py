@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 from rolewarden.bindings import EMR_ACCESS, EMR_RUNTIME, MODEL_REGISTER, ROLE, RSTUDIO, USER_PROFILE, Binding
-from rolewarden.verdicts import Verdict
+from rolewarden.verdicts import RECOMMENDATIONS, Verdict
 
 from rolewarden_cli import console, options
 from rolewarden_cli.answers import print_json
@@ -22,12 +22,18 @@ from rolewarden_cli.console import (
     heading,
     indented,
     policy_name,
+    show_banner,
     show_reason,
     show_unread,
 )
 from rolewarden_cli.options import All, AsJson, Guardrails
 from rolewarden_cli.plan import DIRECT_DEPLOYMENT, Plan, PlannedRole, read_plan
 from rolewarden_cli.rules import DEFAULT_FILE
+
+_FIRST_SWEEP = {
+    False: "Its first sweep would make these changes.",
+    True: "Its first sweep would make these changes, and report what observe mode leaves out.",
+}
 
 MOST_ROLES = 50
 """Number of roles of a domain that the output shows without `--all`."""
@@ -70,8 +76,9 @@ def show_plan(out: Console, plan: Plan, *, everything: bool = False, ends: bool 
     - `ends`: name the command to run next in the last line.
     """
     out.print(Text(f"account {plan.account}, {', '.join(plan.regions)}", "bold"))
+    show_banner(out, plan.banner)
     if not plan.deployed:
-        out.print("Rolewarden is not deployed here. Its first sweep would make these changes.")
+        out.print(f"Rolewarden is not deployed here. {_FIRST_SWEEP[bool(plan.observed)]}")
     _show_policies(out, plan)
     shown: set[str] = set()
     for place, roles in _by_place(plan.roles):
@@ -86,6 +93,7 @@ def show_plan(out: Console, plan: Plan, *, everything: bool = False, ends: bool 
             shown.add(role.outcome.role)
         if len(wanted) > MOST_ROLES and not everything:
             out.print(indented(f"and {counted(len(wanted) - MOST_ROLES, 'more role')}: --all shows them", 2))
+    _show_promotions(out, plan)
     _show_shared(out, plan)
     _show_exemptions(out, plan)
     _show_doubts(out, plan)
@@ -100,6 +108,28 @@ def show_plan(out: Console, plan: Plan, *, everything: bool = False, ends: bool 
     command, does = plan.next
     if ends and command:
         out.print(f"`{command}` {does}")
+
+
+def _show_promotions(out: Console, plan: Plan) -> None:
+    """What enforcing the guardrails in observe mode would change."""
+    if not plan.promotions:
+        return
+    out.print(heading("in enforce mode instead of observe mode"))
+    for found in plan.promotions:
+        is_one = len(found.guardrails) == 1
+        name = found.guardrails[0] if is_one else f"all {len(found.guardrails)} of them"
+        would, not_ = counted(len(found.would_change), "role"), counted(len(found.could_not), "role")
+        out.print(indented(Text(name, "bold"), 2))
+        out.print(indented(f"{would} would change{_named(found.would_change)}", 4))
+        out.print(indented(f"{not_} could not be protected{_named(found.could_not)}", 4))
+        for reason in dict.fromkeys(found.could_not.values()):
+            out.print(indented(Text(f"{reason}: {RECOMMENDATIONS.get(reason, '')}", "yellow"), 6))
+    out.print(indented("Write `mode: enforce` into a guardrail, and deploy, to promote it.", 2))
+
+
+def _named(roles: Iterable[str]) -> str:
+    names = list(roles)
+    return f": {few(names, FEW)}" if names else ""
 
 
 def _show_policies(out: Console, plan: Plan) -> None:

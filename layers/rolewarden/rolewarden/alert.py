@@ -102,12 +102,14 @@ class _Link:
 _Row = tuple[str, str | _Link]
 
 
-def compose(event: Any, partition: str, queues: Mapping[str, str] = MappingProxyType({})) -> Alert:
+def compose(event: Any, partition: str, queues: Mapping[str, str] = MappingProxyType({}), *, banner: str = "") -> Alert:
     """Compose the alert for `event`, as EventBridge delivers it, in `partition`. Accepts any value, and raises nothing.
 
-    `queues` has the queue's name of each event source mapping, by its ID in lower case. `compose` knows the findings
-    from source `rolewarden`, and CloudTrail records. For any other event the alert says that AlertFunction cannot read
-    it.
+    - `queues`: the name of the queue of each event source mapping, by the mapping's ID in lower case.
+    - `banner`: the line that names the guardrails in observe mode; empty without one.
+
+    `compose` knows the findings from source `rolewarden`, and CloudTrail records. For any other event the alert says
+    that AlertFunction cannot read it.
     """
     envelope = mapping(event)
     detail = mapping(envelope.get("detail"))
@@ -120,7 +122,7 @@ def compose(event: Any, partition: str, queues: Mapping[str, str] = MappingProxy
     if kind == CLOUDTRAIL:
         about, parts = "Rolewarden itself", partial(_change, queues=queues)
     headline, rows = parts(detail, place) if parts and detail else _unreadable(envelope)
-    return _written(f"{about}: {headline}", [*rows, ("Account", place.name)])
+    return _written(f"{about}: {headline}", [*rows, ("Observed", banner), ("Account", place.name)])
 
 
 def key_of(event: Mapping[str, Any], about: str = "") -> AlertKey:
@@ -298,7 +300,7 @@ def _account_finding(detail: Mapping[str, Any], place: _Console) -> _Parts:
         done = "swept the central account only"
     elif reason == Reason.UNSIGNED:
         what = f"a caller used the credentials of a function of Rolewarden in account {place.account}"
-        done = "nothing: a sweep attaches missing guardrails again, and does not undo other changes"
+        done = "nothing: a sweep attaches missing guardrails in enforce mode again, and does not undo other changes"
     elif reason == Reason.FORGED:
         what = "a caller invoked a function of Rolewarden with a request that CloudFormation did not send"
         done = "refused the request; it removed no guardrail"
@@ -367,7 +369,8 @@ def _policy_restored(detail: Mapping[str, Any], place: _Console) -> _Parts:
     policy, remediation = plain_name(detail.get("policy"), 128), plain_text(detail.get("remediation"), 32)
     was = {CREATED: "deleted", REPLACED: "edited"}.get(remediation, "tampered with")
     done = {
-        CREATED: "created the policy again; the next sweep attaches it to every role that needs it",
+        CREATED: "created the policy again; the next sweep attaches it to every role that needs it, unless its "
+        "guardrail is in observe mode",
         REPLACED: "restored the default version of the policy to what guardrails.yaml says",
     }.get(remediation, "restored the policy")
     rows = [

@@ -300,9 +300,10 @@ def _guardrails(effects: Effects, old: Rules, new: Rules) -> Iterator[GuardrailC
         access = effects.change([before] if before else [], [after])
         if before is None:
             yield GuardrailChange(name, ADDED, "", name in used, after.mode, (), access)
-        elif access or earlier != name:
+        elif access or earlier != name or before.mode is not after.mode:
             change = RENAMED if earlier != name else CHANGED
-            options = tuple(_guardrail_options(before, after)) if access else ()
+            has_options = access or before.mode is not after.mode
+            options = tuple(_guardrail_options(before, after)) if has_options else ()
             is_used = bool({name, earlier} & used)
             on_roles = _on_roles(earlier, new, later=name) if earlier != name else ""
             yield GuardrailChange(name, change, renamed.get(name, ""), is_used, after.mode, options, access, on_roles)

@@ -251,8 +251,7 @@ class Needs:
 
     def observed(self) -> set[str]:
         """The names of the policies of guardrails in observe mode."""
-        observed = (name for name, guardrail in self.rules.guardrails.items() if guardrail.mode is Mode.OBSERVE)
-        return {policy.name for name in observed for policy in self.policies(name)}
+        return {policy.name for name in self.rules.observed for policy in self.policies(name)}
 
     def is_surplus(self, policy: str, required: Mapping[str, Guardrail]) -> bool:
         """Whether a role that needs the policies `required` does not need `policy`, attached or as its boundary.

@@ -135,7 +135,10 @@ class Reconciler:
         if missing:
             outcome = outcome._replace(before=Verdict.DRIFTED, verdict=Verdict.DRIFTED, missing=missing)
         if not enforced:
-            outcome = outcome._replace(remediation=Remediation.OBSERVED) if missing else outcome
+            if missing:
+                # The record can then say whether the quota had room for the policies that observe mode leaves out.
+                listed = tuple(sorted(attached))
+                outcome = outcome._replace(remediation=Remediation.OBSERVED, attached_policies=listed)
             return self._remove_boundary(role, required, outcome)
         # Another caller can put a policy of another name under Rolewarden's path, or under a path below it.
         has_ours = any(folded_arn(self.needs.arn(name, role.account)) in arns for name in self.needs.published())

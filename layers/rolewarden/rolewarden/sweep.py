@@ -656,7 +656,9 @@ class Sweeper:
         self.recorder.record_sweep(sweep.account, self.coverage.regions, counts)
         unused = sorted(users.keys() - self.needs.published())
         names = {"roles": surplus[:SOME_SURPLUS], "policies": unused[:SOME_SURPLUS]}
-        self.progress.finish(sweep.row, {**counts, "unused_policies": len(unused)}, names)
+        observed = {name: [one.name for one in self.needs.policies(name)] for name in self.needs.rules.observed}
+        more = {"unused_policies": len(unused), "fallback": int(self.needs.rules.fallback is Fallback.BOUNDARY)}
+        self.progress.finish(sweep.row, {**counts, **more}, names, observed)
         self.progress.set_health(sweep.account, sweep.began, is_whole=is_whole)
         if sweep.account != self.coverage.account:
             self.progress.set_member_swept(sweep.account, sweep.began)
