@@ -1,7 +1,9 @@
 """Observe mode: every output names it, counts what enforcing would do, and recommends nothing that is not true."""
 
 import io
+import json
 import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -41,7 +43,7 @@ def words(*arguments):
 
 
 def promotions(world):
-    plan = json_answer("plan", *rules(world), exit_code=None)
+    plan = json.loads(rolewarden("plan", *rules(world), "--json").stdout)
     return {tuple(one["guardrails"]): one for one in plan["promotions"]}
 
 
@@ -151,16 +153,16 @@ def test_the_report_recommends_only_what_is_true_in_observe_mode(world_with, tmp
     world.enforce(world.role_event("CanvasFull"))
     world.sweep()
     page = tmp_path / "report.html"
-    rolewarden("report", "--output", str(page), "--model", "amazon.nova-pro-v1:0", *rules(world))
+    rolewarden("report", "-o", str(page), "--model", "amazon.nova-pro-v1:0", *rules(world))
     text = re.sub(r"<[^>]+>", " ", page.read_text(encoding="utf-8").partition("<body")[2])
-    text = " ".join(text.split())
+    text = " ".join(text.replace("`", " ").split())
     assert BANNER in text
     assert "In enforce mode, 7 roles would change, and 1 could not be protected. Since 2026-" in text
     assert "0 events would have been remediated, and 1 could not." in text
     assert "could not be protected in enforce mode: quota full" in text
-    assert "write `mode: enforce` into the guardrail and deploy" in text
+    assert "write mode: enforce into the guardrail and deploy" in text
     assert "if the stack does not remediate the role" not in text
-    assert "run `rolewarden enforce`" not in text
+    assert "run rolewarden enforce" not in text
 
 
 def alert_settings(world, file):
@@ -191,13 +193,15 @@ def test_make_local_does_not_wait_for_guardrails_in_observe_mode(world_with, tex
     world = world_with(text)
     names = {"BindingsTable": "BINDINGS_TABLE", "HistoryTable": "HISTORY_TABLE"}
     outputs = {logical: world.environment[name] for logical, name in names.items()}
-    account = Account(outputs, {"mallory": ("key", "secret")}, world.environment["GUARDRAILS_FILE"])
+    account = Account(outputs, {"mallory": ("key", "secret")}, Path(world.environment["GUARDRAILS_FILE"]))
     assert account.is_settled("CanvasRosa")
     assert account.is_settled("CanvasOmar") is settled
     shown = io.StringIO()
     print_roles(account, Console(file=shown, width=200))
     assert "In observe mode: " in shown.getvalue()
-    assert "Rolewarden attaches no guardrail in observe mode." in hints(account, "http://localhost")
+    tried = hints(account, "http://localhost")
+    assert "Rolewarden attaches no guardrail in observe mode" in tried
+    assert "detach-role-policy" not in tried
 
 
 def test_make_local_says_that_a_policy_is_attached_again_in_enforce_mode():
@@ -210,10 +214,11 @@ def test_make_local_says_that_a_policy_is_attached_again_in_enforce_mode():
 def test_diff_shows_a_promotion_and_what_it_denies():
     old, new = (read_yaml(text, today=TODAY).rules for text in (ALL, ONE))
     [guardrail] = compare_rules(old, new, "aws", TODAY).guardrails
-    assert [(one.name, one.old, one.new) for one in guardrail.options] == [("mode", "observe", "enforce")]
+    assert [one.line for one in guardrail.options] == ["mode: observe -> enforce"]
     assert guardrail.access.lost["bedrock"]
     # Another guardrail of the same assignment denies the same, so only the mode changes.
-    twice = "guardrails:\n  a: {bedrock: {deny: all}}\n  b: {bedrock: {deny: all}, mode: %s}\nassignments: [{guardrails: [a, b]}]"
+    both = "  a: {bedrock: {deny: all}}\n  b: {bedrock: {deny: all}, mode: %s}\n"
+    twice = f"guardrails:\n{both}assignments: [{{guardrails: [a, b]}}]"
     old, new = (read_yaml(twice % mode, today=TODAY).rules for mode in ("observe", "enforce"))
     change = compare_rules(old, new, "aws", TODAY)
     assert any("mode" in line for line in change.lines())

@@ -12,10 +12,14 @@ from rolewarden_local.scenes.account import Account, print_roles
 from rolewarden_local.scenes.demo import show_step
 from rolewarden_local.scenes.deploy import write_invoke_environment
 
-_REMEDIATED = "Cause drift, and list the attached policies a second later:"
-_OBSERVED = (
-    """Cause drift. Rolewarden attaches no guardrail in observe mode, and the history has a finding a second later:"""
-)
+_REMEDIATED = """Cause drift, and list the attached policies a second later:
+
+  aws iam detach-role-policy --role-name CanvasAnalytics \\
+    --policy-arn arn:aws:iam::{account}:policy/rolewarden/no-generative-ai"""
+
+_OBSERVED = """Change a role. Rolewarden attaches no guardrail in observe mode, and the history has a finding:
+
+  aws iam tag-role --role-name CanvasAnalytics --tags Key=touched,Value=yes"""
 
 _TRY = """
 In another terminal, with the AWS CLI:
@@ -24,9 +28,6 @@ In another terminal, with the AWS CLI:
   export AWS_ACCESS_KEY_ID={key} AWS_SECRET_ACCESS_KEY={secret}   # mallory
 
 {drift}
-
-  aws iam detach-role-policy --role-name CanvasAnalytics \\
-    --policy-arn arn:aws:iam::{account}:policy/rolewarden/no-generative-ai
   aws iam list-attached-role-policies --role-name CanvasAnalytics
 
   aws iam create-role --role-name CanvasNadia --assume-role-policy-document \\
@@ -81,7 +82,7 @@ def hints(account: Account, url: str) -> str:
     key, secret = account.people["mallory"]
     return _TRY.format(
         url=url,
-        drift=_OBSERVED if account.rules.observed else _REMEDIATED,
+        drift=(_OBSERVED if account.rules.observed else _REMEDIATED).format(account=ACCOUNT_ID),
         region=REGION,
         key=key,
         secret=secret,
