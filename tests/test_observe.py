@@ -160,7 +160,7 @@ def test_the_report_recommends_only_what_is_true_in_observe_mode(world_with, tmp
     assert "In enforce mode, 7 roles would change, and 1 could not be protected. Since 2026-" in text
     assert "0 events would have been remediated, and 1 could not." in text
     assert "could not be protected in enforce mode: quota full" in text
-    assert "write mode: enforce into the guardrail and deploy" in text
+    assert "write mode: enforce into the guardrail instead of" in text
     assert "if the stack does not remediate the role" not in text
     assert "run rolewarden enforce" not in text
 
@@ -179,6 +179,15 @@ def test_an_alert_names_the_guardrails_in_observe_mode_and_comes_also_with_unusa
     broken.write_text("guardrails: []")
     assert alert_settings(world, broken).banner == ""
     assert "Observed" not in compose({"source": "x"}, "aws").body
+
+
+def test_an_alert_does_not_promise_to_attach_an_observed_guardrail():
+    path = Path(__file__).parents[1] / "events" / "finding_policy_restored.json"
+    event = json.loads(path.read_text(encoding="utf-8"))
+    event["detail"]["remediation"] = "created"
+    observing, enforcing = (" ".join(compose(event, "aws", banner=line).body.split()) for line in (BANNER, ""))
+    assert "to every role that needs it, unless its guardrail is in observe mode" in observing
+    assert "unless its guardrail" not in enforcing
 
 
 def test_the_banner_names_ten_guardrails_and_counts_the_others():

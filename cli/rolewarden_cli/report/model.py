@@ -244,7 +244,10 @@ _SWITCHES = {
 }
 _TURN_OFF = "if this is unintended, turn it off in the settings of the {}; otherwise no action is needed"
 _READ_AGAIN = "if a permission is missing, give it to the caller; then run `rolewarden report` again"
-_OBSERVED = "review the role; to let Rolewarden attach the policy, write `mode: enforce` into the guardrail and deploy"
+_OBSERVED = (
+    "review the role; to let Rolewarden attach the policy, write `mode: enforce` into the guardrail instead of "
+    "`mode: observe`, and deploy"
+)
 
 
 def _of_role(outcome: Outcome, could_not: Mapping[str, str], *, deployed: bool) -> Finding:

@@ -121,6 +121,8 @@ def compose(event: Any, partition: str, queues: Mapping[str, str] = MappingProxy
     about, parts = "Rolewarden", _FINDINGS.get(kind) if isinstance(kind, str) and source == "rolewarden" else None
     if kind == CLOUDTRAIL:
         about, parts = "Rolewarden itself", partial(_change, queues=queues)
+    elif parts is _policy_restored:
+        parts = partial(_policy_restored, observes=bool(banner))
     headline, rows = parts(detail, place) if parts and detail else _unreadable(envelope)
     return _written(f"{about}: {headline}", [*rows, ("Observed", banner), ("Account", place.name)])
 
@@ -365,12 +367,12 @@ def _left_to_do(detail: Mapping[str, Any], place: _Console, role: str) -> Iterat
     yield "Runbook", "docs/how-to/runbook.md, UnenforceableAlarm"
 
 
-def _policy_restored(detail: Mapping[str, Any], place: _Console) -> _Parts:
+def _policy_restored(detail: Mapping[str, Any], place: _Console, *, observes: bool = False) -> _Parts:
+    unless = ", unless its guardrail is in observe mode" if observes else ""
     policy, remediation = plain_name(detail.get("policy"), 128), plain_text(detail.get("remediation"), 32)
     was = {CREATED: "deleted", REPLACED: "edited"}.get(remediation, "tampered with")
     done = {
-        CREATED: "created the policy again; the next sweep attaches it to every role that needs it, unless its "
-        "guardrail is in observe mode",
+        CREATED: f"created the policy again; the next sweep attaches it to every role that needs it{unless}",
         REPLACED: "restored the default version of the policy to what guardrails.yaml says",
     }.get(remediation, "restored the policy")
     rows = [
