@@ -4,18 +4,19 @@ import io
 import json
 import re
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 from rolewarden.alert import compose
 from rolewarden.changes import compare_rules
-from rolewarden.guardrails_file import read_yaml
+from rolewarden.guardrails_file import load
 from rolewarden.observing import banner
 from rolewarden.settings import AlertSettings
 from rolewarden_cli import options
+from rolewarden_local.aws import ACCOUNT_ID
 from rolewarden_local.scenes.account import Account, print_roles
 from rolewarden_local.scenes.playground import hints
+from rolewarden_local.scenes.seed import AccessKey
 
 from tests.commands import json_answer, rolewarden
 from tests.conftest import TODAY
@@ -197,12 +198,16 @@ def test_the_banner_names_ten_guardrails_and_counts_the_others():
     assert banner([], every=False) == ""
 
 
-@pytest.mark.parametrize(("text", "settled"), [(ALL, True), (ONE, False)], ids=["all", "one"])
-def test_make_local_does_not_wait_for_guardrails_in_observe_mode(world_with, text, settled):
-    world = world_with(text)
+def account_of(world):
+    """The account of a test as `make local` sees it."""
     names = {"BindingsTable": "BINDINGS_TABLE", "HistoryTable": "HISTORY_TABLE"}
     outputs = {logical: world.environment[name] for logical, name in names.items()}
-    account = Account(outputs, {"mallory": ("key", "secret")}, Path(world.environment["GUARDRAILS_FILE"]))
+    return Account(outputs, {"mallory": AccessKey("key", "secret")}, Path(world.environment["GUARDRAILS_FILE"]))
+
+
+@pytest.mark.parametrize(("text", "settled"), [(ALL, True), (ONE, False)], ids=["all", "one"])
+def test_make_local_does_not_wait_for_guardrails_in_observe_mode(world_with, text, settled):
+    account = account_of(world_with(text))
     assert account.is_settled("CanvasRosa")
     assert account.is_settled("CanvasOmar") is settled
     shown = io.StringIO()
@@ -213,21 +218,36 @@ def test_make_local_does_not_wait_for_guardrails_in_observe_mode(world_with, tex
     assert "detach-role-policy" not in tried
 
 
-def test_make_local_says_that_a_policy_is_attached_again_in_enforce_mode():
-    account = SimpleNamespace(
-        rules=read_yaml(BY_DOMAIN, today=TODAY).rules, people={"mallory": ("a", "b")}, outputs={"HistoryTable": "h"}
-    )
-    assert "list the attached policies a second later" in hints(account, "u")
+def test_make_local_says_that_a_policy_is_attached_again_in_enforce_mode(world_with):
+    account = account_of(world_with(BY_DOMAIN))
+    assert not account.is_settled("CanvasRosa")
+    tried = hints(account, "http://localhost")
+    assert "list the attached policies a second later" in tried
+    assert f"arn:aws:iam::{ACCOUNT_ID}:policy/rolewarden/no-generative-ai" in tried
 
 
-def test_diff_shows_a_promotion_and_what_it_denies():
-    old, new = (read_yaml(text, today=TODAY).rules for text in (ALL, ONE))
-    [guardrail] = compare_rules(old, new, "aws", TODAY).guardrails
+@pytest.fixture
+def change(tmp_path):
+    """The difference between two texts of guardrails.yaml."""
+
+    def compared(*texts):
+        files = [tmp_path / f"{number}.yaml" for number in range(len(texts))]
+        for file, text in zip(files, texts, strict=True):
+            file.write_text(text)
+        old, new = (load(file, today=TODAY) for file in files)
+        return compare_rules(old, new, "aws", TODAY)
+
+    return compared
+
+
+def test_diff_shows_a_promotion_and_what_it_denies(change):
+    [guardrail] = change(ALL, ONE).guardrails
     assert [one.line for one in guardrail.options] == ["mode: observe -> enforce"]
     assert guardrail.access.lost["bedrock"]
-    # Another guardrail of the same assignment denies the same, so only the mode changes.
-    both = "  a: {bedrock: {deny: all}}\n  b: {bedrock: {deny: all}, mode: %s}\n"
-    twice = f"guardrails:\n{both}assignments: [{{guardrails: [a, b]}}]"
-    old, new = (read_yaml(twice % mode, today=TODAY).rules for mode in ("observe", "enforce"))
-    change = compare_rules(old, new, "aws", TODAY)
-    assert any("mode" in line for line in change.lines())
+
+
+def test_diff_shows_a_promotion_that_denies_nothing_new(change):
+    both = "guardrails:\n  a: {bedrock: {deny: all}}\n  b: {bedrock: {deny: all}, mode: %s}\n"
+    twice = f"{both}assignments: [{{guardrails: [a, b]}}]"
+    found = change(twice % "observe", twice % "enforce")
+    assert "  mode: observe -> enforce" in found.lines()
