@@ -27,15 +27,16 @@ from rolewarden.matching import covers
 from rolewarden.policies import BEDROCK_GUARDRAIL_KEY, Statement
 from rolewarden.prevention import compile_prevention, model_statements
 from rolewarden.principals import PERMISSION_SET, account_of
+from rolewarden.vocabulary import ASSISTANTS, OTHER_PLATFORMS, USE_INDIRECTLY
 
 from rolewarden_cli import drill
-from rolewarden_cli.account import RoleDetail
+from rolewarden_cli.account import OperatorCalls, RoleDetail
 from rolewarden_cli.answers import shown
 from rolewarden_cli.connect import AWS, Connection
 from rolewarden_cli.inventory import Inventory, Progress, ignore_progress
-from rolewarden_cli.recorded import Made, RecordedCall, RecordedCalls, read_exports, requests_of
+from rolewarden_cli.observed import Made, ObservedCall, ObservedCalls, read_exports, requests_of
 
-HISTORY_DAYS = 90
+TRAIL_DAYS = 90
 """The days that CloudTrail's event history keeps."""
 
 BETWEEN = 0.5
@@ -65,6 +66,9 @@ class UnseenCalls:
     verify: str
 
 
+_MANAGED = ("bedrock:Create", "bedrock:Ingest", "bedrock:Update")
+"""The beginnings of actions of knowledge bases that are management events."""
+
 _OF_TYPE = "log data events of {} with a trail, then give its files with --trail"
 
 UNSEEN = (
@@ -74,11 +78,7 @@ UNSEEN = (
         _OF_TYPE.format("AWS::Bedrock::Model and AWS::Bedrock::AsyncInvoke"),
     ),
     UnseenCalls(
-        (
-            "bedrock:AgenticRetrieve*", "bedrock:GenerateQuery", "bedrock:InvokeAgent", "bedrock:InvokeBuilder",
-            "bedrock:InvokeFlow", "bedrock:InvokeInlineAgent", "bedrock:OptimizePrompt", "bedrock:Rerank",
-            "bedrock:Retrieve*", "bedrock:StartFlowExecution", "bedrock:InvokeTool",
-        ),
+        tuple(action for action in USE_INDIRECTLY if not action.startswith(_MANAGED)),
         "calls of the agents, flows and knowledge bases of Bedrock are data events",
         _OF_TYPE.format("AWS::Bedrock::AgentAlias, InlineAgent, FlowAlias and KnowledgeBase"),
     ),
@@ -108,17 +108,16 @@ UNSEEN = (
         _OF_TYPE.format("AWS::S3::Object for the buckets of JumpStart"),
     ),
     UnseenCalls(
-        ("aws-external-anthropic:*",),
-        "it is not known how CloudTrail records calls of Claude Platform on AWS",
-        "ask the teams that use this platform, and its billing",
+        tuple(action for action in OTHER_PLATFORMS if not action.startswith(BY_SOURCE)),
+        "it is not known how CloudTrail records calls of Claude Platform on AWS and of Nova Act",
+        "ask the teams that use these platforms",
     ),
     UnseenCalls(
-        ("q:*", "codewhisperer:*", "sagemaker-data-science-assistant:*", "nova-act:*", "datazone:*", "glue:*",
-         "sqlworkbench:*"),
+        ASSISTANTS,
         "it is not known how CloudTrail records calls of AWS's assistants",
-        "ask the users of Canvas and Studio who works with an assistant",
+        "ask the users of Canvas, Studio and the console who works with an assistant",
     ),
-)  # fmt: skip
+)
 """What the event history cannot show.
 
 - https://docs.aws.amazon.com/bedrock/latest/userguide/logging-using-cloudtrail.html: the data events of Bedrock.
@@ -269,8 +268,8 @@ def _names(service: str, patterns: Iterable[str]) -> list[str]:
     return [name for name in names if any(covers(pattern, f"{service}:{name}") for pattern in own)]
 
 
-def read_history(
-    connection: Connection, asked: Sequence[Lookup], calls: RecordedCalls, turns: Turns, progress: Progress
+def read_event_history(
+    reader: OperatorCalls, asked: Sequence[Lookup], calls: ObservedCalls, turns: Turns, progress: Progress
 ) -> list[str]:
     """Count the calls of the event history. Returns a line for each question that was not answered."""
     unread = []
@@ -279,7 +278,7 @@ def read_history(
         progress("event history", number, len(asked))
         step = f"{lookup.value} in {lookup.region}: days"
         try:
-            pages = connection.calls.event_history(lookup.region, lookup.key, lookup.value, calls.since, turns.take)
+            pages = reader.event_history(lookup.region, lookup.key, lookup.value, calls.since, turns.take)
             for page in pages:
                 for record in page:
                     calls.add(record)
@@ -319,13 +318,13 @@ def read_rollout(
     that is none, and RulesError as `compile_prevention`.
     """
     now = datetime.now(UTC)
-    judge = _Judge(rules, inventory, now)
-    calls, unread = RecordedCalls(now - timedelta(days=asked.days)), list(inventory.unread)
+    judge = _Decisions(rules, inventory, now)
+    calls, unread = ObservedCalls(now - timedelta(days=asked.days)), list(inventory.unread)
     if asked.exports:
         read_exports(asked.exports, calls)
     else:
         questions = lookups(judge.statements, connection.regions, inventory.partition)
-        unread += read_history(connection, questions, calls, turns, progress)
+        unread += read_event_history(connection.calls, questions, calls, turns, progress)
     return Rollout(
         inventory.account,
         asked.days,
@@ -355,7 +354,7 @@ def _unseen(statements: Sequence[Statement]) -> Iterator[UnseenCalls]:
             yield calls
 
 
-class _Judge:
+class _Decisions:
     """The decisions of the SCPs of some rules about the principals of an account."""
 
     def __init__(self, rules: Rules, inventory: Inventory, now: datetime) -> None:
@@ -365,9 +364,9 @@ class _Judge:
         without_key = [one for one in self.statements if BEDROCK_GUARDRAIL_KEY not in str(one.get("Condition", ""))]
         self._every, self._certain = Denials(self.statements), Denials(without_key)
 
-    def denied(self, made: Mapping[RecordedCall, Made]) -> Iterator[DeniedPrincipal]:
+    def denied(self, made: Mapping[ObservedCall, Made]) -> Iterator[DeniedPrincipal]:
         """Each principal with denied calls, those with most calls first."""
-        found: dict[tuple[str, str], list[tuple[RecordedCall, Made, bool]]] = defaultdict(list)
+        found: dict[tuple[str, str], list[tuple[ObservedCall, Made, bool]]] = defaultdict(list)
         for call, counted in made.items():
             principal = self._principal(call)
             requests = requests_of(call, principal, self._now)
@@ -378,7 +377,7 @@ class _Judge:
             yield self._described(account, principal, calls)
 
     def _described(
-        self, account: str, principal: str, calls: Sequence[tuple[RecordedCall, Made, bool]]
+        self, account: str, principal: str, calls: Sequence[tuple[ObservedCall, Made, bool]]
     ) -> DeniedPrincipal:
         bindings = self._bindings(principal)
         choice, recommendation = self._advice(account, principal, [call for call, _, _ in calls], bindings)
@@ -397,7 +396,7 @@ class _Judge:
             recommendation,
         )
 
-    def _principal(self, call: RecordedCall) -> str:
+    def _principal(self, call: ObservedCall) -> str:
         """The ARN of the caller with the path of its role, which the ARN of a session does not have."""
         parts = call.principal.split(":")
         kind, _, rest = parts[5].partition("/")
@@ -417,7 +416,7 @@ class _Judge:
         return self._inventory.bound.of_role(RoleKey(account_of(principal), principal.rpartition("/")[2]))
 
     def _advice(
-        self, account: str, principal: str, calls: Sequence[RecordedCall], bindings: Sequence[Binding]
+        self, account: str, principal: str, calls: Sequence[ObservedCall], bindings: Sequence[Binding]
     ) -> tuple[Choice, str]:
         if principal.endswith(":root") or ":federated-user/" in principal:
             return Choice.LEAVE, "no exception is possible for it: make the calls as a role"
@@ -449,7 +448,7 @@ class _Judge:
         anew = f", or make the role anew under `{paths[0]}`" if paths and ":role/" in arn else ""
         return f"add `{arn}` to `principals` of assignment {number + 1}{anew}"
 
-    def _assignment_denies(self, number: int, calls: Iterable[RecordedCall]) -> bool:
+    def _assignment_denies(self, number: int, calls: Iterable[ObservedCall]) -> bool:
         """Whether the guardrails of an assignment deny all of these calls themselves."""
         own = self._of(self._rules.assignments[number].guardrails)
         return all(_is_denied(own, requests_of(call, self._principal(call), self._now)) for call in calls)
@@ -527,7 +526,7 @@ def _is_denied(denials: Denials, requests: tuple[AwsRequest, ...]) -> bool:
     return denials.covers(Target(TargetKind.PATH, "", (requests,)))
 
 
-def _sum(calls: Iterable[tuple[RecordedCall, Made, bool]]) -> int:
+def _sum(calls: Iterable[tuple[ObservedCall, Made, bool]]) -> int:
     return sum(counted.count for _, counted, _ in calls)
 
 

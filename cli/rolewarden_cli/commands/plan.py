@@ -34,7 +34,7 @@ from rolewarden_cli.console import (
 from rolewarden_cli.inventory import take
 from rolewarden_cli.options import All, AsJson, Guardrails, UsageError
 from rolewarden_cli.plan import DIRECT_DEPLOYMENT, Plan, PlannedRole, read_plan
-from rolewarden_cli.rollout import HISTORY_DAYS, Observation, Rollout, read_rollout, turns_in
+from rolewarden_cli.rollout import TRAIL_DAYS, Observation, Rollout, read_rollout, turns_in
 from rolewarden_cli.rules import DEFAULT_FILE, CheckedFile
 
 MOST_ROLES = 50
@@ -69,9 +69,9 @@ def run_plan(
     The command only reads, and it needs no deployed stack. Its last line names the command to run next, which depends
     on the rules of the deployed stack.
 
-    With --prevention, the command shows which principals the service control policies (SCPs) of `rolewarden compile
-    --scp` would deny a call that they made, and what to do about each. It reads CloudTrail's event history of the
-    regions given, with two requests a second.
+    With --prevention, the command lists the principals to which the SCPs of `rolewarden compile --scp` would deny calls
+    that they made. It recommends an action for each. It reads CloudTrail's event history of the given regions, with two
+    requests a second.
 
     Example: rolewarden plan --local
     """
@@ -92,9 +92,9 @@ def run_plan(
 
 def _show_prevention(connection: Connection, file: Path, rules: Rules, asked: Observation, as_json: bool) -> Rollout:
     """Print what the SCPs of `rules`, which are those of `file`, would deny. Raises UsageError."""
-    if not 1 <= asked.days <= HISTORY_DAYS:
+    if not 1 <= asked.days <= TRAIL_DAYS:
         raise UsageError(
-            f"--days {asked.days}: CloudTrail's event history has {HISTORY_DAYS} days: give 1 to {HISTORY_DAYS}"
+            f"--days {asked.days}: CloudTrail's event history has {TRAIL_DAYS} days: give 1 to {TRAIL_DAYS}"
         )
     with console.progress() as progress:
         inventory = take(connection, rules, progress)

@@ -9,6 +9,8 @@ records have these fields:
   an ID, the ID of an inference profile, or an ARN.
 - https://docs.aws.amazon.com/bedrock/latest/userguide/cross-region-inference.html: `inferenceRegion` is the region that
   served the call.
+- https://docs.aws.amazon.com/bedrock/latest/userguide/logging-cloudtrail-mantle.html: `callWithBearerToken` is true for
+  a call with an API key.
 """
 
 from __future__ import annotations
@@ -58,13 +60,15 @@ LAKE_COLUMNS = (
 """The columns of the query that docs/how-to/prevention.md gives for CloudTrail Lake."""
 
 
-class RecordedCall(NamedTuple):
+class ObservedCall(NamedTuple):
     """A kind of call: calls that differ in none of these fields get the same decision.
 
     - `principal`: the ARN of the caller. The ARN of a session if the record does not have that of its role.
     - `models`: the IDs or ARNs of models that the call names.
     - `tags`: the tags that the call sets, by key.
     - `inference_region`: the region that served a call through an inference profile; "" for any other call.
+    - `of_sagemaker`: whether SageMaker named the session of the caller.
+    - `by_api_key`: whether the caller used an API key, a bearer token.
     """
 
     account: str
@@ -77,6 +81,7 @@ class RecordedCall(NamedTuple):
     inference_region: str = ""
     of_sagemaker: bool = False
     source_identity: str = ""
+    by_api_key: bool = False
 
     @property
     def what(self) -> str:
@@ -100,7 +105,7 @@ class Made:
 
 
 @dataclass
-class RecordedCalls:
+class ObservedCalls:
     """The calls since a time, by kind. Each event counts once, also if several files have it.
 
     - `since`: older calls are left out.
@@ -108,7 +113,7 @@ class RecordedCalls:
     """
 
     since: datetime
-    made: dict[RecordedCall, Made] = field(default_factory=dict)
+    made: dict[ObservedCall, Made] = field(default_factory=dict)
     read: int = 0
     _ids: set[str] = field(default_factory=set)
 
@@ -121,23 +126,23 @@ class RecordedCalls:
             return
         self._ids.add(event_id)
         if call := _call(record):
-            self._count(call, Made(1, at, at))
+            self._add_calls(call, Made(1, at, at))
 
     def add_row(self, row: Mapping[str, str]) -> None:
         """Count the calls of one row of CloudTrail Lake. Raises ValueError and KeyError if it lacks something."""
         self.read += 1
         first, last = _time(row["first"]), _time(row["last"])
         if last >= self.since and (call := _call(_record_of(row))):
-            self._count(call, Made(int(row["calls"]), first, last))
+            self._add_calls(call, Made(int(row["calls"]), first, last))
 
-    def _count(self, call: RecordedCall, made: Made) -> None:
+    def _add_calls(self, call: ObservedCall, made: Made) -> None:
         if known := self.made.get(call):
             known.add(made)
         else:
             self.made[call] = made
 
 
-def _call(record: Mapping[str, Any]) -> RecordedCall | None:
+def _call(record: Mapping[str, Any]) -> ObservedCall | None:
     """The call of a record. None if a policy denied it, or if an AWS service made it, which no SCP restricts."""
     identity = mapping(record.get("userIdentity"))
     session = mapping(identity.get("sessionContext"))
@@ -148,10 +153,10 @@ def _call(record: Mapping[str, Any]) -> RecordedCall | None:
         or ":role/aws-service-role/" in principal
     ):
         return None
-    parameters = mapping(record.get("requestParameters"))
+    parameters, more = mapping(record.get("requestParameters")), mapping(record.get("additionalEventData"))
     service = str(record["eventSource"]).partition(".")[0]
     name = str(record["eventName"])
-    return RecordedCall(
+    return ObservedCall(
         str(record.get("recipientAccountId") or identity.get("accountId") or principal.split(":")[4]),
         str(record["awsRegion"]),
         principal,
@@ -159,9 +164,10 @@ def _call(record: Mapping[str, Any]) -> RecordedCall | None:
         _AUTHORIZED_AS.get(name, name) if service == "bedrock" else name,
         tuple(str(parameters[key]) for key in _models_of(service) if parameters.get(key)),
         tuple(sorted(_tags(parameters.get("tags") or parameters.get("tagKeys")))),
-        str(mapping(record.get("additionalEventData")).get("inferenceRegion") or ""),
+        str(more.get("inferenceRegion") or ""),
         str(identity.get("principalId", "")).endswith(_SESSION_OF_SAGEMAKER),
         str(session.get("sourceIdentity") or ""),
+        any(str(fields.get("callWithBearerToken")).lower() == "true" for fields in (parameters, more)),
     )
 
 
@@ -209,7 +215,7 @@ def _time(text: str) -> datetime:
     return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
 
-def requests_of(call: RecordedCall, principal: str, now: datetime) -> tuple[AwsRequest, ...]:
+def requests_of(call: ObservedCall, principal: str, now: datetime) -> tuple[AwsRequest, ...]:
     """The requests that AWS authorizes for a call at the time `now`. The call fails if one of them is denied.
 
     - `principal`: the ARN of the caller, with the path of its role.
@@ -227,18 +233,22 @@ def requests_of(call: RecordedCall, principal: str, now: datetime) -> tuple[AwsR
         context["aws:TagKeys"] = tuple(key for key, _ in call.tags)
         context |= {f"aws:RequestTag/{key}": value for key, value in call.tags}
     action = f"{call.service}:{call.action}"
+    place = f"arn:{partition}:{call.service}:{call.region}:{call.account}:"
+    found = []
+    if call.by_api_key:
+        found.append(AwsRequest(f"{call.service}:CallWithBearerToken", f"{place}example", context))
     if call.service == "bedrock-mantle":
         named = {MANTLE_KEY: call.models[0]} if call.models else {}
-        return (AwsRequest(action, f"arn:{partition}:bedrock-mantle:{call.region}:{call.account}:project/default",
-                           {**context, **named}),)  # fmt: skip
-    if not call.models:
-        place = f"arn:{partition}:{call.service}:{call.region}:{call.account}:"
-        return (AwsRequest(action, f"{place}example", context),)
-    asked = (pair for model in call.models for pair in _resources(call, model, partition))
-    return tuple(AwsRequest(action, resource, {**context, **more}) for resource, more in asked)
+        found.append(AwsRequest(action, f"{place}project/default", {**context, **named}))
+    elif call.models:
+        asked = (pair for model in call.models for pair in _resources(call, model, partition))
+        found += [AwsRequest(action, resource, {**context, **more}) for resource, more in asked]
+    else:
+        found.append(AwsRequest(action, f"{place}example", context))
+    return tuple(found)
 
 
-def _resources(call: RecordedCall, model: str, partition: str) -> Iterator[tuple[str, dict[str, Values]]]:
+def _resources(call: ObservedCall, model: str, partition: str) -> Iterator[tuple[str, dict[str, Values]]]:
     """The resources on which Bedrock authorizes a call of `model`, each with further condition keys."""
     name = model.rpartition("/")[2]
     if model.startswith("arn:") and ":inference-profile/" not in model:
@@ -266,7 +276,7 @@ def _resources(call: RecordedCall, model: str, partition: str) -> Iterator[tuple
         )
 
 
-def read_exports(paths: Iterable[Path], calls: RecordedCalls) -> None:
+def read_exports(paths: Iterable[Path], calls: ObservedCalls) -> None:
     """Count the calls of exported files: logs of a trail, answers of `lookup-events`, or results of CloudTrail Lake.
 
     A folder stands for the `.json`, `.json.gz`, `.csv` and `.csv.gz` files below it. Raises UsageError.
@@ -296,7 +306,7 @@ def _files(path: Path) -> list[Path]:
     return sorted(file for file in path.rglob("*") if file.name.endswith(_ENDINGS))
 
 
-def _read_export(file: Path, calls: RecordedCalls) -> None:
+def _read_export(file: Path, calls: ObservedCalls) -> None:
     raw = file.read_bytes()
     text = (gzip.decompress(raw) if file.suffix == ".gz" else raw).decode("utf-8-sig")
     if file.name.endswith((".csv", ".csv.gz")):
