@@ -552,7 +552,9 @@ REGIONAL = [
 def test_regions_without_profiles_are_a_warning_exactly_if_mantle_leads_out_of_them(tmp_path, rule):
     text = rules(f"bedrock: {{{rule}}}")
     found = warnings(tmp_path / "guardrails.yaml", text)
-    guardrail = read_yaml(text, today=date(2026, 6, 1)).rules.guardrails["a"]
+    read = read_yaml(text, today=date(2026, 6, 1)).rules
+    assert read is not None
+    guardrail = read.guardrails["a"]
     context = {"aws:RequestedRegion": "eu-west-1", "bedrock-mantle:Model": "us.amazon.nova-pro-v1:0"}
     project = "arn:aws:bedrock-mantle:eu-west-1:111122223333:project/default"
     call = (AwsRequest("bedrock-mantle:CreateInference", project, context),)

@@ -293,13 +293,20 @@ CASES = [
 """Records, and whether the SCPs of RULES deny their calls."""
 
 
+def denials_of(text):
+    """The decisions of the SCPs of a file."""
+    read = read_yaml(text, today=TODAY).rules
+    assert read is not None
+    policies = compile_prevention(read, "aws").policies
+    return Denials(statement for policy in policies for statement in policy.document["Statement"])
+
+
 @pytest.mark.parametrize(("one", "is_denied"), CASES)
 def test_each_kind_of_record_becomes_the_requests_that_aws_authorizes(one, is_denied):
     calls = ObservedCalls(datetime(2026, 1, 1, tzinfo=UTC))
     calls.add(one)
     [call] = calls.made
-    policies = compile_prevention(read_yaml(RULES, today=TODAY).rules, "aws").policies
-    denials = Denials(statement for policy in policies for statement in policy.document["Statement"])
+    denials = denials_of(RULES)
     asked = requests_of(call, call.principal, datetime.now(UTC))
     assert denials.covers(Target(TargetKind.PATH, "", (asked,))) == is_denied
 
@@ -329,8 +336,7 @@ def test_an_exempt_role_is_denied_from_the_day_after_its_exemption_ends(day, is_
     calls = ObservedCalls(datetime(2026, 1, 1, tzinfo=UTC))
     calls.add(record(userIdentity=identity("Glass", f"{ROLE}/Glass")))
     [call] = calls.made
-    policies = compile_prevention(read_yaml(EXEMPT, today=TODAY).rules, "aws").policies
-    denials = Denials(statement for policy in policies for statement in policy.document["Statement"])
+    denials = denials_of(EXEMPT)
     at = datetime(2026, 11 if day == 30 else 12, day, tzinfo=UTC)
     asked = requests_of(call, call.principal, at)
     assert denials.covers(Target(TargetKind.PATH, "", (asked,))) == is_denied

@@ -512,7 +512,7 @@ def test_a_key_or_name_that_the_check_suggests_is_accepted(
 
 
 ONE_FOR_LIST = [
-    ("guardrails: a", "guardrails: [a]", "guardrails"),
+    ("roles: [x], guardrails: a", "guardrails: [a]", "guardrails"),
     ("guardrails: [a], domains: research", "domains: [research]", "domains"),
     ("guardrails: [a], domains: 'ml-*, d-x'", "domains: [ml-*, d-x]", "domains"),
     ("guardrails: [a], user_profiles: '*-intern'", 'user_profiles: ["*-intern"]', "user_profiles"),
@@ -520,7 +520,7 @@ ONE_FOR_LIST = [
     ("guardrails: [a], accounts: '111122223333'", 'accounts: ["111122223333"]', "accounts"),
     ("guardrails: [a], roles: Canvas*", "roles: [Canvas*]", "roles"),
     (
-        "guardrails: [a], principals: 'arn:aws:iam::111122223333:role/x'",
+        "roles: [x], guardrails: [a], principals: 'arn:aws:iam::111122223333:role/x'",
         'principals: ["arn:aws:iam::111122223333:role/x"]',
         "principals",
     ),
@@ -534,9 +534,10 @@ def test_a_text_in_place_of_a_list_is_suggested_as_a_list_that_is_accepted(given
     end = "}\n  - {guardrails: [a]}\n"
     [error] = read_yaml(f"{begin}{given_}{end}", today=TODAY).errors
     assert str(error).endswith(f": write `{suggested}`"), error
-    parts = dict.fromkeys(("guardrails: [a]", suggested))
+    parts = dict.fromkeys(("guardrails: [a]", suggested, *(["roles: [x]"] if "roles: [x]" in given_ else [])))
     right = read_yaml(f"{begin}{', '.join(parts)}{end}", today=TODAY)
     assert right.errors == ()
+    assert right.rules is not None
     values = [one.strip().strip("'") for one in given_.rpartition(f"{key}: ")[2].strip("'").split(",")]
     assert list(getattr(right.rules.assignments[0], key)) == values
 

@@ -24,7 +24,8 @@ from rolewarden.denials import AwsRequest, Denials, Target, TargetKind, targets_
 from rolewarden.errors import Refused, RetryLater
 from rolewarden.guardrails import Rules
 from rolewarden.matching import covers
-from rolewarden.policies import BEDROCK_GUARDRAIL_KEY, Statement
+from rolewarden.packing import Statement
+from rolewarden.policies import BEDROCK_GUARDRAIL_KEY
 from rolewarden.prevention import compile_prevention, model_statements
 from rolewarden.principals import PERMISSION_SET, account_of
 from rolewarden.vocabulary import ASSISTANTS, OTHER_PLATFORMS, USE_INDIRECTLY
