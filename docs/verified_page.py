@@ -89,7 +89,7 @@ class Source(NamedTuple):
 class Claim(NamedTuple):
     """A fact about AWS. `matters` describes the effect if it is wrong, and `live` a way to check it in an account.
 
-    `rolewarden verify` prints the `decisive` claims without evidence first, because the protection depends on them.
+    `rolewarden verify` prints the claims with a `decisive` place in this order, because the protection depends on them.
     """
 
     subject: str
@@ -100,7 +100,7 @@ class Claim(NamedTuple):
     sources: tuple[Source, ...]
     tests: tuple[str, ...]
     live: str
-    decisive: bool = False
+    decisive: int = 0
 
 
 @cache
