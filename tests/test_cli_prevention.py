@@ -236,6 +236,30 @@ def test_a_result_of_cloudtrail_lake_counts_its_calls(account, tmp_path, form):
 
 
 @pytest.mark.parametrize(
+    "tags",
+    [
+        f'[{{"key":"sagemaker-sdk:jumpstart-model-id","value":"{JUMPSTART}"}}]',
+        f"[{{key=sagemaker-sdk:jumpstart-model-id, value={JUMPSTART}}}, {{key=team, value=a}}]",
+    ],
+)
+def test_tags_in_a_result_of_cloudtrail_lake_are_read_in_both_forms(tags):
+    calls = ObservedCalls(datetime(2026, 1, 1, tzinfo=UTC))
+    times = dict.fromkeys(("first", "last"), "2026-11-01 00:00:00.000")
+    of_sagemaker = {
+        "eventSource": "sagemaker.amazonaws.com",
+        "eventName": "CreateEndpoint",
+        "modelId": "",
+        "tags": tags,
+    }
+    calls.add_row({**ROW, **times, **of_sagemaker})
+    [call] = calls.made
+    assert call.what == JUMPSTART
+    assert denials_of(RULES).covers(
+        Target(TargetKind.PATH, "", (requests_of(call, f"{ROLE}/Chat", datetime.now(UTC)),))
+    )
+
+
+@pytest.mark.parametrize(
     ("content", "says"),
     [
         ("{", "is neither a log file of CloudTrail nor a result of the query for CloudTrail Lake"),

@@ -18,6 +18,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -190,7 +191,6 @@ def _tags(listed: Any) -> Iterator[tuple[str, str]]:
 
 def _record_of(row: Mapping[str, str]) -> dict[str, Any]:
     """A row of CloudTrail Lake as a record. Lake gives an empty text, or leaves the column out, if a field is null."""
-    tags = row.get("tags", "")
     return {
         **{key: row[key] for key in ("eventSource", "eventName", "awsRegion")},
         "recipientAccountId": row.get("recipientAccountId", ""),
@@ -204,9 +204,17 @@ def _record_of(row: Mapping[str, str]) -> dict[str, Any]:
                 "sourceIdentity": row.get("sourceIdentity", ""),
             },
         },
-        "requestParameters": {"modelId": row.get("modelId", ""), "tags": json.loads(tags) if tags else []},
+        "requestParameters": {"modelId": row.get("modelId", ""), "tags": _tags_of(row.get("tags", ""))},
         "additionalEventData": {"inferenceRegion": row.get("inferenceRegion", "")},
     }
+
+
+_TAG = re.compile(r"""["']?key["']?\s*[:=]\s*["']?([^"',}]+)["']?,\s*["']?value["']?\s*[:=]\s*["']?([^"'}]*)""")
+
+
+def _tags_of(text: str) -> list[dict[str, str]]:
+    """The tags in a text of Lake: as JSON, or in the form `[{key=a, value=b}]`. Which one it writes is not verified."""
+    return [{"key": key.strip(), "value": value.strip()} for key, value in _TAG.findall(text)]
 
 
 def _time(text: str) -> datetime:

@@ -25,7 +25,7 @@ from rolewarden.errors import Refused, RetryLater
 from rolewarden.guardrails import Rules
 from rolewarden.matching import covers
 from rolewarden.packing import Statement
-from rolewarden.policies import BEDROCK_GUARDRAIL_KEY
+from rolewarden.policies import BEDROCK_GUARDRAIL_KEY, GATED_KEY
 from rolewarden.prevention import compile_prevention, model_statements
 from rolewarden.principals import PERMISSION_SET, account_of
 from rolewarden.vocabulary import ASSISTANTS, OTHER_PLATFORMS, USE_INDIRECTLY
@@ -249,7 +249,8 @@ class Lookup:
 
 def lookups(statements: Iterable[Statement], regions: Sequence[str], partition: str) -> list[Lookup]:
     """The questions whose answers have every management event that the statements deny."""
-    patterns = sorted({action for one in statements for action in _listed(one["Action"])})
+    shown = (one for one in statements if _can_show(one))
+    patterns = sorted({action for one in shown for action in _listed(one["Action"])})
     found: list[Lookup] = []
     for region in regions:
         found += [
@@ -260,6 +261,12 @@ def lookups(statements: Iterable[Statement], regions: Sequence[str], partition: 
         found += [Lookup(region, "EventName", name) for name in _names("sagemaker", patterns)]
     home = IAM_HOME_REGIONS.get(partition, regions[0])
     return found + [Lookup(home, "EventName", name) for name in _names("iam", patterns)]
+
+
+def _can_show(statement: Statement) -> bool:
+    """Whether records have what decides about a statement. They do not have the tags of the resource that is used."""
+    keys = [key for block in statement.get("Condition", {}).values() for key in block]
+    return not any(key.startswith("aws:ResourceTag/") or key == GATED_KEY for key in keys)
 
 
 def _names(service: str, patterns: Iterable[str]) -> list[str]:
