@@ -27,6 +27,7 @@ from rolewarden_local.scenes.seed import TRUST
 
 from tests.commands import json_answer, rolewarden
 from tests.conftest import TODAY
+from tests.guardrail_files import GUARDRAILS
 
 pytestmark = pytest.mark.long
 
@@ -48,10 +49,12 @@ JUMPSTART = "huggingface-llm-falcon-7b-bf16"
 
 
 @pytest.fixture
-def account(world_with, monkeypatch):
-    """A seeded account with RULES."""
+def account(world, monkeypatch, tmp_path):
+    """A seeded account, and a folder for its rules."""
     monkeypatch.setattr(options, "utc_today", lambda: TODAY)
-    return world_with(RULES)
+    world.folder = tmp_path / "rules"
+    world.folder.mkdir()
+    return world
 
 
 def role(name, path="/"):
@@ -76,8 +79,11 @@ def found(*arguments, exit_code=2):
     return answer, {one["principal"]: one for one in answer["denied"]}
 
 
-def rules(account):
-    return "--guardrails", account.environment["GUARDRAILS_FILE"]
+def rules(account, text=RULES):
+    """The option with a file of this text."""
+    file = account.folder / "guardrails.yaml"
+    file.write_text(text)
+    return "--guardrails", str(file)
 
 
 def test_the_history_shows_each_principal_with_its_denied_models_and_what_to_do(account):
@@ -123,7 +129,7 @@ def test_what_is_listed_is_what_the_attached_scps_deny(account):
     _, denied = found(*rules(account))
     account.aws.organize("o-exampleorg1", {"ou-root-canvas": {ACCOUNT_ID}})
     client = boto3.client("organizations", "us-east-1", aws_access_key_id=MANAGEMENT, aws_secret_access_key="-")
-    for policy in compile_prevention(account.runtime.rules, "aws").policies:
+    for policy in policies_of(RULES):
         made = client.create_policy(
             Name=policy.name, Description="", Type="SERVICE_CONTROL_POLICY", Content=policy.text
         )
@@ -317,34 +323,38 @@ CASES = [
 """Records, and whether the SCPs of RULES deny their calls."""
 
 
-def denials_of(text):
-    """The decisions of the SCPs of a file."""
+def policies_of(text):
+    """The SCPs of a file."""
     read = read_yaml(text, today=TODAY).rules
     assert read is not None
-    policies = compile_prevention(read, "aws").policies
-    return Denials(statement for policy in policies for statement in policy.document["Statement"])
+    return compile_prevention(read, "aws").policies
+
+
+def denials_of(text):
+    """The decisions of the SCPs of a file."""
+    return Denials(statement for policy in policies_of(text) for statement in policy.document["Statement"])
+
+
+def is_denied_by(text, one):
+    """Whether the SCPs of a file deny the call of a record."""
+    calls = ObservedCalls(datetime(2026, 1, 1, tzinfo=UTC))
+    calls.add(one)
+    [call] = calls.made
+    asked = requests_of(call, call.principal, datetime.now(UTC))
+    return denials_of(text).covers(Target(TargetKind.PATH, "", (asked,)))
 
 
 @pytest.mark.parametrize(("one", "is_denied"), CASES)
 def test_each_kind_of_record_becomes_the_requests_that_aws_authorizes(one, is_denied):
-    calls = ObservedCalls(datetime(2026, 1, 1, tzinfo=UTC))
-    calls.add(one)
-    [call] = calls.made
-    denials = denials_of(RULES)
-    asked = requests_of(call, call.principal, datetime.now(UTC))
-    assert denials.covers(Target(TargetKind.PATH, "", (asked,))) == is_denied
+    assert is_denied_by(RULES, one) == is_denied
 
 
 KEYS = "guardrails: {keys: {bedrock: {deny: [anthropic.*]}, api_keys: deny}}\nassignments: [{guardrails: [keys]}]\n"
 
 
-def test_a_call_with_an_api_key_is_judged_by_its_key_too(world_with, monkeypatch, tmp_path):
-    monkeypatch.setattr(options, "utc_today", lambda: TODAY)
-    account = world_with(KEYS)
-    with_key = record(model=NOVA, additionalEventData={"callWithBearerToken": True})
-    path = written(tmp_path / "a.json", record(model=NOVA), with_key)
-    answer, _ = found(*rules(account), "--trail", str(path))
-    assert answer["calls"] == 1
+def test_a_call_with_an_api_key_is_judged_by_its_key_too():
+    assert not is_denied_by(KEYS, record(model=NOVA))
+    assert is_denied_by(KEYS, record(model=NOVA, additionalEventData={"callWithBearerToken": True}))
 
 
 EXEMPT = (
@@ -366,6 +376,49 @@ def test_an_exempt_role_is_denied_from_the_day_after_its_exemption_ends(day, is_
     assert denials.covers(Target(TargetKind.PATH, "", (asked,))) == is_denied
 
 
+def test_the_role_of_a_permission_set_is_listed_with_a_pattern_for_its_suffix(account, tmp_path):
+    name, path = "AWSReservedSSO_Canvas_0123456789abcdef", "aws-reserved/sso.amazonaws.com/eu-west-1"
+    arn = f"arn:aws:iam::222233334444:role/{path}/{name}"
+    path_ = written(tmp_path / "a.json", record(userIdentity=identity(name, arn), recipientAccountId="222233334444"))
+    _, denied = found(*rules(account), "--trail", str(path_))
+    assert f"`{arn[:-16]}*`" in denied[arn]["recommendation"]
+    text = rolewarden("plan", "--prevention", *rules(account), "--trail", str(path_)).stdout
+    assert "in account 222233334444" in " ".join(text.split())
+
+
+def test_a_role_of_two_assignments_is_not_listed(account, tmp_path):
+    settings = {"ExecutionRole": f"{ROLE}/CanvasRosa"}
+    account.sagemaker.create_user_profile(DomainId="d-analytics0001", UserProfileName="second", UserSettings=settings)
+    path = written(tmp_path / "a.json", record(model=NOVA, userIdentity=identity("CanvasRosa")))
+    rosa = found(*rules(account), "--trail", str(path))[1][f"{ROLE}/CanvasRosa"]
+    assert rosa["choice"] == "leave denied"
+    assert "assignments 1 and 2 share this role" in rosa["recommendation"]
+
+
+REQUIRED = f"""
+guardrails:
+  filtered:
+    bedrock:
+      allow: all
+      require_bedrock_guardrail: ["arn:aws:bedrock:us-east-1:{ACCOUNT_ID}:guardrail/abc123"]
+assignments: [{{guardrails: [filtered]}}]
+"""
+
+
+def test_a_call_that_needs_an_amazon_bedrock_guardrail_is_marked_because_records_do_not_name_it(account, tmp_path):
+    path = written(tmp_path / "a.json", record(userIdentity=identity("CanvasRosa")))
+    _, denied = found(*rules(account, REQUIRED), "--trail", str(path))
+    assert denied[f"{ROLE}/CanvasRosa"]["guardrail_needed"]
+    _, denied = found(*rules(account), "--trail", str(path))
+    assert not denied[f"{ROLE}/CanvasRosa"]["guardrail_needed"]
+
+
+def test_the_questions_for_the_shipped_file_are_as_many_as_the_page_says():
+    text = GUARDRAILS.read_text()
+    statements = [statement for policy in policies_of(text) for statement in policy.document["Statement"]]
+    assert 75 <= len(lookups(statements, ["eu-west-1"], "aws")) <= 85
+
+
 def test_a_root_user_stays_denied_and_a_user_can_be_listed(account, tmp_path):
     path = written(tmp_path / "a.json", CASES[9][0], CASES[10][0])
     _, denied = found(*rules(account), "--trail", str(path))
@@ -373,22 +426,28 @@ def test_a_root_user_stays_denied_and_a_user_can_be_listed(account, tmp_path):
     assert (root["choice"], user["choice"]) == ("leave denied", "list")
 
 
-def test_a_subject_whose_listed_role_has_more_than_its_assignment_is_named(world_with, monkeypatch):
-    monkeypatch.setattr(options, "utc_today", lambda: TODAY)
+def test_a_subject_whose_listed_role_has_more_than_its_assignment_is_named(account):
     wider = RULES.replace(f'["{ROLE}/canvas/approved/*"]', f'["{ROLE}/CanvasOmar"]')
-    answer, _ = found(*rules(world_with(wider)))
+    answer, _ = found(*rules(account, wider))
     [subject] = answer["wider"]
     assert (subject["subject"], subject["role"]) == ("analytics/omar", f"{ROLE}/CanvasOmar")
     assert any(name.startswith("amazon.nova") for name in subject["reaches"])
 
 
-def test_a_rule_that_an_scp_cannot_see_is_listed(world_with, monkeypatch):
-    monkeypatch.setattr(options, "utc_today", lambda: TODAY)
-    unseen = RULES.replace(
-        "  - guardrails: [none]", "  - guardrails: [approved]\n    user_profiles: [ana]\n  - guardrails: [none]"
-    )
-    answer, _ = found(*rules(world_with(unseen)))
-    assert any("assignments[2]" in line or "has no `principals`" in line for line in answer["unprevented"])
+def test_a_profile_that_inherits_a_wider_role_is_named_with_the_way_out(account):
+    """The user profile `ravi` has no role of its own, and its assignment denies more than that of its domain."""
+    text = RULES.replace(f'["{ROLE}/canvas/approved/*"]', f'["{ROLE}/CanvasResearch"]')
+    strict = "assignments:\n  - guardrails: [none]\n    user_profiles: [ravi]\n"
+    answer, _ = found(*rules(account, text.replace("assignments:\n", strict)))
+    [subject] = answer["wider"]
+    assert (subject["subject"], subject["role"]) == ("research/ravi", f"{ROLE}/CanvasResearch")
+    assert "give the subject a role of its own" in subject["recommendation"]
+
+
+def test_a_rule_that_an_scp_cannot_see_is_listed(account):
+    by_user = "  - guardrails: [approved]\n    user_profiles: [ana]\n  - guardrails: [none]"
+    answer, _ = found(*rules(account, RULES.replace("  - guardrails: [none]", by_user)))
+    assert any("has no `principals`" in line for line in answer["unprevented"])
 
 
 def test_without_calls_and_gaps_the_command_ends_with_0_and_still_says_what_to_verify(account):
@@ -438,9 +497,8 @@ assignments: [{guardrails: [none]}]
 """
 
 
-def test_every_denied_service_is_looked_up_or_named_as_unseen(world_with):
-    policies = compile_prevention(world_with(EVERYTHING).runtime.rules, "aws").policies
-    statements = [statement for policy in policies for statement in policy.document["Statement"]]
+def test_every_denied_service_is_looked_up_or_named_as_unseen():
+    statements = [statement for policy in policies_of(EVERYTHING) for statement in policy.document["Statement"]]
     actions = [one["Action"] for one in statements]
     listed = {action for some in actions for action in ([some] if isinstance(some, str) else some)}
     services = {action.partition(":")[0] for action in listed}

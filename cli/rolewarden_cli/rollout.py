@@ -290,12 +290,13 @@ def read_event_history(
             for page in pages:
                 for record in page:
                     calls.add(record)
-                if page:
+                if page and lookup.key == "EventSource":
                     oldest = datetime.fromisoformat(page[-1]["eventTime"])
                     progress(step, min(whole, (datetime.now(UTC) - oldest).days), whole)
         except (Refused, RetryLater) as error:
             unread.append(f"event history of {lookup.region} ({lookup.value}): {error}")
-        progress(step, whole, whole)
+        if lookup.key == "EventSource":
+            progress(step, whole, whole)
     progress("event history", len(asked), len(asked))
     return unread
 
