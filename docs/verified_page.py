@@ -132,9 +132,12 @@ def kinds() -> str:
 
 
 def unsettled() -> str:
-    """The table of the claims without evidence, with a way to check each in an account."""
+    """The table of the claims without evidence, decisive ones first, with a way to check each in an account."""
     rows = ["| claim | how to check it in an account |", "|---|---|"]
-    doubtful = [claim for claim in claims() if claim.evidence == NOT_VERIFIED]
+    doubtful = sorted(
+        (claim for claim in claims() if claim.evidence == NOT_VERIFIED),
+        key=lambda claim: (claim.decisive == 0, claim.decisive),
+    )
     return "\n".join([*rows, *(f"| {claim.claim} | {claim.live} |" for claim in doubtful)])
 
 

@@ -209,6 +209,14 @@ def test_log_files_of_a_trail_are_read_once_each_from_a_folder_and_no_call_goes_
     assert found(*rules(account), "--trail", str(tmp_path), "--days", "60")[1][chat]["calls"] == 3
 
 
+def test_the_other_files_of_a_trails_bucket_and_of_a_result_are_passed_over(account, tmp_path):
+    (tmp_path / "digest.json.gz").write_bytes(gzip.compress(b'{"digestStartTime": "2026-11-01T00:00:00Z"}'))
+    (tmp_path / "result_sign.json").write_text('{"version": "1.0", "files": [], "hashSignature": "00"}')
+    insight = {"eventTime": "2026-11-28T00:00:00Z", "eventCategory": "Insight", "eventType": "AwsCloudTrailInsight"}
+    written(tmp_path / "log.json", insight, record())
+    assert found(*rules(account), "--trail", str(tmp_path))[0]["calls"] == 1
+
+
 ROW = {
     "eventSource": "bedrock.amazonaws.com", "eventName": "Converse", "awsRegion": "us-east-1",
     "recipientAccountId": ACCOUNT_ID, "errorCode": "", "userType": "AssumedRole",

@@ -119,8 +119,13 @@ class ObservedCalls:
     _ids: set[str] = field(default_factory=set)
 
     def add(self, record: Mapping[str, Any]) -> None:
-        """Count the call of one record, unless no SCP could deny it. Raises ValueError if it is no record."""
+        """Count the call of one record, unless no SCP could deny it. Raises KeyError and ValueError if it is no record.
+
+        Insights and records of VPC endpoints are no calls.
+        """
         self.read += 1
+        if record.get("eventCategory", "Management") not in {"Data", "Management"}:
+            return
         at = _time(record["eventTime"])
         event_id = str(record.get("eventID", ""))
         if at < self.since or (event_id and event_id in self._ids):
@@ -314,6 +319,10 @@ def _files(path: Path) -> list[Path]:
     return sorted(file for file in path.rglob("*") if file.name.endswith(_ENDINGS))
 
 
+_OF_NO_CALLS = {"digestStartTime", "hashSignature"}
+"""The keys of files next to the log files and results: the digests of a trail, and the signature of a result."""
+
+
 def _read_export(file: Path, calls: ObservedCalls) -> None:
     raw = file.read_bytes()
     text = (gzip.decompress(raw) if file.suffix == ".gz" else raw).decode("utf-8-sig")
@@ -322,6 +331,8 @@ def _read_export(file: Path, calls: ObservedCalls) -> None:
             calls.add_row(row)
         return
     found = json.loads(text)
+    if _OF_NO_CALLS & found.keys():
+        return
     for cells in found.get("QueryResultRows", ()):
         calls.add_row({key: value for cell in cells for key, value in cell.items()})
     for event in found.get("Events", ()):
