@@ -343,12 +343,12 @@ def denials_of(text):
     return Denials(statement for policy in policies_of(text) for statement in policy.document["Statement"])
 
 
-def is_denied_by(text, one):
-    """Whether the SCPs of a file deny the call of a record."""
+def is_denied_by(text, one, at=None):
+    """Whether the SCPs of a file deny the call of a record at a time, or now."""
     calls = ObservedCalls(datetime(2026, 1, 1, tzinfo=UTC))
     calls.add(one)
     [call] = calls.made
-    asked = requests_of(call, call.principal, datetime.now(UTC))
+    asked = requests_of(call, call.principal, at or datetime.now(UTC))
     return denials_of(text).covers(Target(TargetKind.PATH, "", (asked,)))
 
 
@@ -373,15 +373,12 @@ EXEMPT = (
 )
 
 
-@pytest.mark.parametrize(("day", "is_denied"), [(30, False), (1, True)])
-def test_an_exempt_role_is_denied_from_the_day_after_its_exemption_ends(day, is_denied):
-    calls = ObservedCalls(datetime(2026, 1, 1, tzinfo=UTC))
-    calls.add(record(userIdentity=identity("Glass", f"{ROLE}/Glass")))
-    [call] = calls.made
-    denials = denials_of(EXEMPT)
-    at = datetime(2026, 11 if day == 30 else 12, day, tzinfo=UTC)
-    asked = requests_of(call, call.principal, at)
-    assert denials.covers(Target(TargetKind.PATH, "", (asked,))) == is_denied
+@pytest.mark.parametrize(
+    ("at", "is_denied"), [("2026-11-30T23:59:59", False), ("2026-12-01T00:00:00", True), ("2027-02-03T04:05:06", True)]
+)
+def test_an_exempt_role_is_denied_from_the_day_after_its_exemption_ends(at, is_denied):
+    glass = record(userIdentity=identity("Glass", f"{ROLE}/Glass"))
+    assert is_denied_by(EXEMPT, glass, datetime.fromisoformat(f"{at}+00:00")) == is_denied
 
 
 def test_the_role_of_a_permission_set_is_listed_with_a_pattern_for_its_suffix(account, tmp_path):
@@ -401,6 +398,24 @@ def test_a_role_of_two_assignments_is_not_listed(account, tmp_path):
     rosa = found(*rules(account), "--trail", str(path))[1][f"{ROLE}/CanvasRosa"]
     assert rosa["choice"] == "leave denied"
     assert "assignments 1 and 2 share this role" in rosa["recommendation"]
+
+
+REGIONAL = "guardrails: {here: {bedrock: {allow: all, regions: [eu-west-1]}}}\nassignments: [{guardrails: [here]}]\n"
+
+
+@pytest.mark.parametrize(
+    ("model", "region", "served", "is_denied"),
+    [
+        (NOVA, "eu-west-1", "", False),
+        (NOVA, "eu-central-1", "", True),
+        (EUROPEAN, "eu-west-1", "eu-west-1", False),
+        (EUROPEAN, "eu-west-1", "eu-central-1", True),
+        (f"global.{NOVA}", "eu-west-1", "eu-west-1", True),  # AWS authorizes it in the region `unspecified`, too
+    ],
+)
+def test_a_call_is_judged_in_the_region_of_the_caller_and_in_the_one_that_served_it(model, region, served, is_denied):
+    more = {"additionalEventData": {"inferenceRegion": served}} if served else {}
+    assert is_denied_by(REGIONAL, record(model=model, awsRegion=region, **more)) == is_denied
 
 
 REQUIRED = f"""
