@@ -391,6 +391,15 @@ def test_the_role_of_a_permission_set_is_listed_with_a_pattern_for_its_suffix(ac
     assert "in account 222233334444" in " ".join(text.split())
 
 
+def test_calls_in_the_management_account_are_left_out_because_no_scp_restricts_them(account, tmp_path):
+    path = written(tmp_path / "a.json", record(recipientAccountId=MANAGEMENT), record())
+    role("Chat")
+    assert found(*rules(account), "--trail", str(path))[0]["calls"] == 2
+    account.aws.organize("o-exampleorg1", {"ou-root-canvas": {ACCOUNT_ID}})
+    answer, _ = found(*rules(account), "--trail", str(path))
+    assert (answer["calls"], answer["is_management"]) == (1, False)
+
+
 def test_a_role_of_two_assignments_is_not_listed(account, tmp_path):
     settings = {"ExecutionRole": f"{ROLE}/CanvasRosa"}
     account.sagemaker.create_user_profile(DomainId="d-analytics0001", UserProfileName="second", UserSettings=settings)

@@ -326,7 +326,7 @@ def read_rollout(
     Without exports, the calls come from the event history of the connection's regions. Raises UsageError for an export
     that is none, and RulesError as `compile_prevention`.
     """
-    now = datetime.now(UTC)
+    now, management = datetime.now(UTC), _management_account(connection)
     judge = _Decisions(rules, inventory, now)
     calls, unread = ObservedCalls(now - timedelta(days=asked.days)), list(inventory.unread)
     if asked.exports:
@@ -340,20 +340,20 @@ def read_rollout(
         calls.since,
         ", ".join(map(str, asked.exports)) or "event history",
         calls.read,
-        tuple(judge.denied(calls.made)),
+        tuple(judge.denied({call: made for call, made in calls.made.items() if call.account != management})),
         tuple(judge.wider()),
         tuple(_unseen(judge.statements)),
         tuple(unread),
-        _is_management(connection),
+        management == inventory.account,
     )
 
 
-def _is_management(connection: Connection) -> bool:
-    """Whether the account is the management account, which no SCP restricts. False if that could not be read."""
+def _management_account(connection: Connection) -> str:
+    """The account that no SCP restricts; "" without an organization, or if that could not be read."""
     try:
-        return connection.calls.organization()[1] == connection.account
+        return connection.calls.organization()[1]
     except (Refused, RetryLater):
-        return False
+        return ""
 
 
 def _unseen(statements: Sequence[Statement]) -> Iterator[UnseenCalls]:
