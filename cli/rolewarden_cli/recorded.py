@@ -58,14 +58,15 @@ def read_events(path: Path) -> list[dict[str, Any]]:
     A record without `recipientAccountId` or `awsRegion` becomes an event without account or region. Raises
     UnusableInputError, which names the first entry that is no event, and the field that it lacks.
     """
-    entries = [entry for value in _values(path, read_text(path)) for entry in _entries(path, value)]
+    entries = [entry for value in values_in(path, read_text(path)) for entry in entries_in(path, value)]
     if not entries:
         raise UnusableInputError(f"{path}: has no event: name a file with an event, a record, or a trail's Records")
     several = len(entries) > 1
     return [_event(f"{path}: entry {number}" if several else str(path), it) for number, it in enumerate(entries, 1)]
 
 
-def _values(path: Path, text: str) -> Iterator[Any]:
+def values_in(path: Path, text: str) -> Iterator[Any]:
+    """The JSON values in a text, one after the other. Raises UnusableInputError, which names the file `path`."""
     decoder, place = json.JSONDecoder(), 0
     while rest := text[place:].lstrip():
         place = len(text) - len(rest)
@@ -78,10 +79,11 @@ def _values(path: Path, text: str) -> Iterator[Any]:
         yield value
 
 
-def _entries(path: Path, value: Any) -> Iterator[Any]:
+def entries_in(path: Path, value: Any) -> Iterator[Any]:
+    """The events and records in a value, which may be a list of them. Raises as `values_in`."""
     if isinstance(value, list):
         for each in value:
-            yield from _entries(path, each)
+            yield from entries_in(path, each)
         return
     held = next((key for key in _LISTS if isinstance(value, dict) and isinstance(value.get(key), list)), "")
     if not held:
@@ -90,8 +92,8 @@ def _entries(path: Path, value: Any) -> Iterator[Any]:
     for each in value[held]:
         inside = each.get(_LISTS[held]) if isinstance(each, dict) else None
         if isinstance(inside, str):
-            for event in _values(path, inside):
-                yield from _entries(path, event)
+            for event in values_in(path, inside):
+                yield from entries_in(path, event)
         else:
             yield each
 
