@@ -144,9 +144,9 @@ class _Stage:
         self._shows_mismatches = mismatches
         self._mails = self._own_events = ""
         if messages:
-            self._subscribe(staged.environment["ALARM_TOPIC_ARN"])
+            self._add_queues(staged.environment["ALARM_TOPIC_ARN"])
 
-    def _subscribe(self, topic: str) -> None:
+    def _add_queues(self, topic: str) -> None:
         """Subscribe a queue to the alarm topic, and another one to the events that the functions put."""
         sqs = boto3.client("sqs", region_name=self._staged.region)
         self._mails, self._own_events = (
