@@ -29,7 +29,7 @@ from rolewarden_cli.account import RoleDetail
 from rolewarden_cli.answers import HIDDEN, merged, shown, shown_as, some_of
 from rolewarden_cli.connect import Connection
 from rolewarden_cli.inventory import Inventory, Progress, ignore_progress, take
-from rolewarden_cli.observed import Promotion, promotion
+from rolewarden_cli.promotion import Promotion, promotion
 from rolewarden_cli.stack import DEPLOY, StackRules, recorded
 from rolewarden_cli.unmatched import UnmatchedName, find_unmatched
 

@@ -16,8 +16,8 @@ from rolewarden_cli.answers import print_json
 from rolewarden_cli.connect import Connection, of_an_account
 from rolewarden_cli.console import counted, few, lines, show_banner, time_text
 from rolewarden_cli.figures import MEASURED_DAYS, Latencies
-from rolewarden_cli.observed import in_words
 from rolewarden_cli.options import AsJson
+from rolewarden_cli.promotion import in_words
 from rolewarden_cli.stack import RESTORE
 from rolewarden_cli.status import OLD_AFTER, Status, read_status
 
@@ -33,6 +33,7 @@ def run_status(
 
     Example: rolewarden status --local
     """
+    connection.deployed()
     found = read_status(connection, datetime.now(UTC))
     if as_json:
         print_json(found)
@@ -106,7 +107,7 @@ def _surplus(found: Status) -> RenderableType:
 def _coverage(found: Status) -> str:
     if found.last_sweep is None:
         return "not known before a sweep: see `rolewarden plan`"
-    exempt = f", {found.exempt} exempt" if found.exempt else ""
+    exempt = f", and {counted(found.exempt, 'exempt role')} more" if found.exempt else ""
     return f"{found.covered:,} of {found.governed:,} governed roles are protected{exempt}"
 
 

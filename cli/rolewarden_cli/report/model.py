@@ -17,8 +17,8 @@ from rolewarden.verdicts import RECOMMENDATIONS, Outcome, Reason, Verdict
 from rolewarden_cli.access import AccessMatrix, Row
 from rolewarden_cli.actors import without_actors, without_principals
 from rolewarden_cli.history import Entry
-from rolewarden_cli.observed import in_words
 from rolewarden_cli.plan import BEDROCK_ROLE, DIRECT_DEPLOYMENT, RETIRED, Plan
+from rolewarden_cli.promotion import in_words
 from rolewarden_cli.stack import DEPLOY, StackRules
 from rolewarden_cli.status import Status
 
