@@ -21,6 +21,7 @@ from rolewarden_local.scenes.seed import AccessKey
 from tests.commands import json_answer, rolewarden
 from tests.conftest import TODAY
 from tests.guardrail_texts import BY_DOMAIN
+from tests.stacks import deploy
 
 pytestmark = pytest.mark.long
 
@@ -33,6 +34,12 @@ BANNER = "In observe mode: no-generative-ai, only-nova-and-sonnet. Rolewarden re
 @pytest.fixture(autouse=True)
 def clock(monkeypatch):
     monkeypatch.setattr(options, "utc_today", lambda: TODAY)
+
+
+@pytest.fixture
+def stack(template, monkeypatch):
+    """The stack in CloudFormation, which `status` reads."""
+    deploy(template, monkeypatch)
 
 
 def rules(world):
@@ -82,6 +89,7 @@ def test_a_promotion_is_what_the_deployment_of_it_then_does(world_with):
     assert "In observe mode: only-nova-and-sonnet. Rolewarden reports" in words("plan", *rules(world))
 
 
+@pytest.mark.usefixtures("stack")
 def test_without_observe_mode_no_output_mentions_it(world_with):
     world = world_with(BY_DOMAIN)
     world.sweep()
@@ -91,9 +99,12 @@ def test_without_observe_mode_no_output_mentions_it(world_with):
         ("status",),
         ("explain", "CanvasRosa", "amazon.nova-pro-v1:0", *rules(world)),
     ):
-        assert "observe" not in rolewarden(*command).stdout
+        shown = rolewarden(*command).stdout
+        assert shown
+        assert "observe" not in shown
 
 
+@pytest.mark.usefixtures("stack")
 def test_status_counts_observed_roles_apart_and_ends_well(world_with):
     world = world_with(ALL)
     world.sweep()
@@ -107,6 +118,7 @@ def test_status_counts_observed_roles_apart_and_ends_well(world_with):
     assert max(map(len, rolewarden("status").stdout.splitlines())) <= 80
 
 
+@pytest.mark.usefixtures("stack")
 def test_status_counts_the_events_that_would_have_been_remediated_since_observing(world_with):
     world = world_with(BY_DOMAIN)
     world.enforce(world.role_event("CanvasOmar"))
@@ -130,6 +142,7 @@ def test_status_counts_the_events_that_would_have_been_remediated_since_observin
     assert (found["remediated"], found["could_not"]) == (0, 0)
 
 
+@pytest.mark.usefixtures("stack")
 def test_a_full_role_that_a_fallback_boundary_would_protect_counts_as_remediated(world_with):
     world = world_with(BOUNDARY)
     world.enforce(world.role_event("CanvasFull"))
