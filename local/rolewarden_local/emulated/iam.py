@@ -433,8 +433,16 @@ def _entity_member(kind: str, entity: Mapping[str, Any]) -> str:
     )
 
 
+def _text(body: Any) -> str:
+    return body.decode() if isinstance(body, bytes) else str(body)
+
+
 def _known_role_only(handle_request: Callable[..., Any]) -> Callable[..., Any]:
-    """Reject AssumeRole if the role is missing or does not trust the caller. MiniStack checks this only with AUTH."""
+    """Reject AssumeRole if the role is missing or does not trust the caller. MiniStack checks this only with AUTH.
+
+    A session also keeps its source identity, which MiniStack ignores. A chained session has that of its caller, and
+    cannot change it: https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_temp_control-access_monitor.html
+    """
 
     async def handle(method: str, path: str, headers: Mapping[str, str], body: bytes, query: Params) -> Any:
         form = parse_qs(body.decode())
@@ -444,6 +452,16 @@ def _known_role_only(handle_request: Callable[..., Any]) -> Callable[..., Any]:
             if not access.may_assume(caller, arn):
                 message = f"User: {caller} is not authorized to perform: sts:AssumeRole on resource: {arn}"
                 return iam._error(403, "AccessDenied", escape(message), ns="sts")
+            carried = access.source_identity(headers, query)
+            wanted = form.get("SourceIdentity", [carried])[0]
+            if wanted and ((carried and carried != wanted) or not access.may_set_source_identity(caller, arn, wanted)):
+                message = f"User: {caller} is not authorized to perform: sts:SetSourceIdentity on resource: {arn}"
+                return iam._error(403, "AccessDenied", escape(message), ns="sts")
+            answer = await handle_request(method, path, headers, body, query)
+            if wanted and answer[0] == 200:
+                key = re.search(r"<AccessKeyId>(\w+)</AccessKeyId>", _text(answer[2]))
+                sts._sessions[key[1] if key else ""]["SourceIdentity"] = wanted
+            return answer
         return await handle_request(method, path, headers, body, query)
 
     return handle
