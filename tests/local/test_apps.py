@@ -1,6 +1,7 @@
 """Apps of user profiles, and the source identity of their sessions."""
 
 import json
+from typing import Any
 
 import boto3
 import pytest
@@ -33,7 +34,7 @@ BOTH = trust("sts:AssumeRole", "sts:SetSourceIdentity")
 
 
 @pytest.fixture
-def sagemaker(aws):  # noqa: ARG001 - the local AWS has to run
+def sagemaker(aws):
     return boto3.client("sagemaker", REGION)
 
 
@@ -90,13 +91,13 @@ def test_a_job_of_a_user_carries_the_source_identity_or_not(aws, sagemaker, carr
     assert can_list(aws, apps.job_session(REGION, role, ana)) is carries
 
 
-def test_no_app_starts_if_the_trust_policy_lets_sagemaker_set_no_source_identity(aws, sagemaker):  # noqa: ARG001
+def test_no_app_starts_if_the_trust_policy_lets_sagemaker_set_no_source_identity(aws, sagemaker):
     domain = shared_domain(sagemaker, trust_policy=trust("sts:AssumeRole"))
     with pytest.raises(apps.NotStarted, match="sts:SetSourceIdentity"):
         apps.user_session(REGION, ACCOUNT, domain, "ana")
 
 
-def test_the_setting_changes_only_without_running_apps(aws, sagemaker):  # noqa: ARG001
+def test_the_setting_changes_only_without_running_apps(aws, sagemaker):
     domain = shared_domain(sagemaker, settings={})
     app = {"DomainId": domain, "UserProfileName": "Ana", "AppType": "Canvas", "AppName": "default"}
     sagemaker.create_app(**app)
@@ -112,7 +113,7 @@ def test_a_caller_chooses_a_source_identity_only_if_the_trust_policy_lets_it(aws
     root = f"arn:aws:iam::{ACCOUNT}:root"
     shared_domain(sagemaker, trust_policy=trust("sts:AssumeRole", principal=root))
     sts, iam = boto3.client("sts", REGION), boto3.client("iam", REGION)
-    chosen = {"RoleArn": f"arn:aws:iam::{ACCOUNT}:role/Shared", "RoleSessionName": "me", "SourceIdentity": "ana"}
+    chosen: Any = {"RoleArn": f"arn:aws:iam::{ACCOUNT}:role/Shared", "RoleSessionName": "me", "SourceIdentity": "ana"}
     code, message, _ = refusal(sts.assume_role, **chosen)
     assert (code, "sts:SetSourceIdentity" in message) == ("AccessDenied", True)
     both = trust("sts:AssumeRole", "sts:SetSourceIdentity", principal=root)

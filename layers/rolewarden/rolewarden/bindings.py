@@ -123,6 +123,8 @@ class Binding(NamedTuple):
       subject.
     - `deploys`: whether the subject's own settings let Canvas deploy JumpStart models by itself.
     - `other_roles`: the roles of OTHER_VIAS that the subject's own settings name. Empty if `via` is not `execution`.
+    - `identifies`: whether the domain sets the name of the user profile as the source identity of sessions. False for
+      a user profile, because only the domain has this setting.
     """
 
     account: str
@@ -137,6 +139,7 @@ class Binding(NamedTuple):
     modified: str = ""
     deploys: bool = False
     other_roles: tuple[OtherRole, ...] = ()
+    identifies: bool = False
 
     @property
     def key(self) -> tuple[str, str]:
@@ -202,6 +205,8 @@ class Binding(NamedTuple):
                 row["role_account"] = self.role.account
         if self.deploys:
             row["deploys"] = True
+        if self.identifies:
+            row["identifies"] = True
         if self.other_roles:
             row["other_roles"] = [[via, f"{role.account}/{role.name}"] for via, role in self.other_roles]
         return row
@@ -237,6 +242,7 @@ class Binding(NamedTuple):
             tags=row["tags"],
             modified=row.get("modified", ""),
             deploys=row.get("deploys") is True,
+            identifies=row.get("identifies") is True,
             other_roles=tuple(OtherRole(via, RoleKey(*account_and_name(role))) for via, role in others),
         )
         # No reading of a subject gives such a binding. No sweep would find its subject and correct it.
@@ -246,6 +252,8 @@ class Binding(NamedTuple):
             raise ValueError("a binding of no subject")
         if is_role and (binding.role is None or binding.is_foreign or binding.via != EXECUTION):
             raise ValueError("a binding of no role")
+        if binding.identifies and binding.kind not in {DEFAULT_USER, SHARED_SPACES}:
+            raise ValueError("a binding of no domain that sets source identities")
         if bool(binding.user_profile) is not (binding.kind == USER_PROFILE):
             raise ValueError("a binding with the name of another subject")
         if {name: value for name, value in row.items() if name != "read_at"} != binding.as_row():
@@ -332,6 +340,9 @@ class ReadsBindings(Protocol):
 
     def named(self, role: RoleKey, rows: Sequence[NamedRow]) -> tuple[Binding, ...]:
         """As `BindingsTable.named`."""
+
+    def of_domain(self, account: str, region: str, domain_id: str) -> tuple[Binding, ...]:
+        """As `BindingsTable.of_domain`."""
 
     def of_account(self, account: str) -> tuple[Binding, ...]:
         """As `BindingsTable.of_account`."""
