@@ -154,6 +154,8 @@ class Reconciler:
         if self.observe:
             return self._observed(role, required, outcome)
         outcome, refusals = self._attach(role, enforced, outcome)
+        if refusals and not isinstance(refusals[-1], Gone):
+            outcome = self._attach_for_everybody(role, required, bindings, outcome, arns)
         outcome = outcome if has_ours else self._with_suspicion(role, bindings, outcome)
         if not refusals:
             # Policies in observe mode stay missing, and the role then stays drifted.
@@ -169,6 +171,27 @@ class Reconciler:
 
     def _missing(self, role: RoleKey, required: Iterable[str], arns: frozenset[str]) -> tuple[str, ...]:
         return tuple(policy for policy in required if folded_arn(self.needs.arn(policy, role.account)) not in arns)
+
+    def _attach_for_everybody(
+        self,
+        role: RoleKey,
+        required: Mapping[str, Guardrail],
+        bindings: tuple[Binding, ...],
+        outcome: Outcome,
+        arns: frozenset[str],
+    ) -> Outcome:
+        """Attach the guardrails for everybody from which users are exceptions, because a policy was refused.
+
+        It may be one for these users. Without it, their sessions would have neither.
+        """
+        for_everybody = self.needs.required_for_everybody(bindings)
+        instead = [name for name in self._missing(role, for_everybody, arns) if name not in required]
+        enforced = [name for name in instead if for_everybody[name].mode is Mode.ENFORCE]
+        if not enforced:
+            return outcome
+        done, _ = self._attach(role, enforced, outcome)
+        attached = (*outcome.attached, *done.attached)
+        return done._replace(attached=attached, remediation=Remediation.ATTACHED if attached else Remediation.NONE)
 
     def _for_everybody(
         self,
