@@ -6,10 +6,14 @@ from typing import Any
 import boto3
 import pytest
 from rolewarden.trust import trust_of
+from rolewarden_cli import options
 from rolewarden_local.aws import ACCOUNT_ID, REGION
 from rolewarden_local.emulated import access, apps
 from rolewarden_local.emulated._ministack import sts
 from rolewarden_local.scenes.seed import ANALYTICS, RESEARCH
+
+from tests.commands import json_answer, rolewarden
+from tests.conftest import TODAY
 
 pytestmark = pytest.mark.long
 
@@ -61,21 +65,27 @@ def settle(world):
     world.sweep()
 
 
+@pytest.fixture(autouse=True)
+def clock(monkeypatch):
+    monkeypatch.setattr(options, "utc_today", lambda: TODAY)
+
+
 @pytest.fixture
 def shared(world_with):
     """Make an account in which the domain analytics sets source identities."""
 
-    def make(text):
+    def make(text, *, bedrock_role=False):
         world = world_with(text)
         allow = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "bedrock:*", "Resource": "*"}]}
         world.iam.put_role_policy(RoleName=ROLE, PolicyName="models", PolicyDocument=json.dumps(allow))
         for name in ("Ben", "carla"):
             world.sagemaker.create_user_profile(DomainId=ANALYTICS, UserProfileName=name)
+            world.enforce(world.event("CreateUserProfile"))
         world.iam.update_assume_role_policy(RoleName=ROLE, PolicyDocument=trust((SAGEMAKER, BOTH)))
-        world.sagemaker.update_domain(
-            DomainId=ANALYTICS, DomainSettingsForUpdate={"ExecutionRoleIdentityConfig": "USER_PROFILE_NAME"}
-        )
-        settle(world)
+        change: Any = {} if bedrock_role else {"DefaultUserSettings": {"CanvasAppSettings": {}}}
+        setting: Any = {"ExecutionRoleIdentityConfig": "USER_PROFILE_NAME"}
+        world.sagemaker.update_domain(DomainId=ANALYTICS, DomainSettingsForUpdate=setting, **change)
+        world.enforce(world.event("UpdateDomain"))
         return world
 
     return make
@@ -113,6 +123,7 @@ def test_users_with_fewer_guardrails_are_free_of_the_others_and_every_other_sess
     assert world.attached(ROLE) == {"except.none", "only.nova"}
     assert [user(name) for name in ("ana", "Ben", "carla")] == [{NOVA}, {NOVA}, set()]
     assert (job(), job("ana")) == (set(), set())
+    world.sweep()
     assert (reasons(world), reasons(world, "ben")) == ([], [])
 
 
@@ -121,26 +132,30 @@ def test_a_user_with_a_further_guardrail_has_it_only_in_sessions_of_apps(shared)
     assert world.attached(ROLE) == {"except.nova", "only.none"}
     assert (user("ana"), user("carla")) == (set(), {NOVA})
     assert job("ana") == {NOVA}, "a job carries no source identity, so the user escapes: the docs say so"
+    world.sweep()
     assert reasons(world) == []
 
 
-@pytest.mark.parametrize("carries", [False, True])
-def test_jobs_are_never_freer_than_their_creator_if_users_have_fewer_guardrails(shared, carries):
-    shared(LOOSER)
-    apps.JOBS.carry = carries
-    assert job("ana") == ({NOVA} if carries else set())
-    assert job("carla") == set()
-
-
-def test_without_the_setting_the_role_has_the_guardrail_for_everybody_and_the_finding_remains(world_with):
-    world = world_with(LOOSER)
-    settle(world)
-    assert world.attached(ROLE) == {"none"}
+@pytest.mark.parametrize("text", [STRICTER, LOOSER])
+def test_a_further_guardrail_is_not_claimed_if_canvas_uses_the_bedrock_role_of_the_domain(shared, text):
+    world = shared(text, bedrock_role=True)
+    world.sweep()
     assert reasons(world) == ["shares its domain's role"]
+    found = {one["user_profile"]: one for one in command(world, "plan", exit_code=2)["shared_roles"]}
+    assert "Bedrock role of the domain" in found["ana"]["why"]
+
+
+def test_jobs_are_never_freer_than_their_creator_if_users_have_fewer_guardrails(shared):
+    shared(LOOSER)
+    for carries in (False, True):
+        apps.JOBS.carry = carries
+        assert job("ana") == ({NOVA} if carries else set())
+        assert job("carla") == set()
 
 
 def test_an_event_switches_users_apart_and_back_and_the_finding_ends_and_returns(world_with):
     world = world_with(LOOSER)
+    world.sagemaker.update_domain(DomainId=ANALYTICS, DefaultUserSettings={"CanvasAppSettings": {}})
     settle(world)
     set_trust(world, (SAGEMAKER, BOTH))
     switch(world)
@@ -162,8 +177,8 @@ def test_a_sweep_notices_the_setting_without_an_event(shared):
         DomainId=ANALYTICS, DomainSettingsForUpdate={"ExecutionRoleIdentityConfig": "DISABLED"}
     )
     assert user("ana") == set(), "a session without a source identity is denied at once"
-    settle(world)
-    assert world.attached(ROLE) == {"none"}
+    world.sweep()
+    assert "none" in world.attached(ROLE)
 
 
 ROOT = {"AWS": f"arn:aws:iam::{ACCOUNT_ID}:root"}
@@ -177,19 +192,11 @@ OTHERS: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize("others", OTHERS)
-def test_a_trust_policy_that_lets_another_principal_choose_a_source_identity_ends_the_exception(shared, others):
-    world = shared(LOOSER)
-    set_trust(world, (SAGEMAKER, BOTH), *others)
-    assert "none" in world.attached(ROLE)
-    assert user("ana") == set()
-    settle(world)
-    assert world.attached(ROLE) >= {"none"}
-
-
 def test_a_principal_who_assumes_the_role_with_the_name_of_a_user_gets_no_looser_rules(shared):
     world = shared(LOOSER)
     set_trust(world, (SAGEMAKER, BOTH), (ROOT, BOTH))
+    assert "none" in world.attached(ROLE)
+    assert user("ana") == set()
     given = boto3.client("sts").assume_role(RoleArn=role_arn(), RoleSessionName="me", SourceIdentity="ana")[
         "Credentials"
     ]
@@ -219,19 +226,16 @@ def test_a_name_in_two_domains_of_a_role_gets_the_stricter_rules(shared, switche
     world.enforce(world.event("CreateUserProfile"))
     assert ("none" in world.attached(ROLE)) is switched
     assert user("ana", RESEARCH) == set()
-    settle(world)
-    assert ("none" in world.attached(ROLE)) is switched
-    assert user("ana", RESEARCH) == set()
 
 
-def test_a_pattern_names_no_user_exactly(shared):
-    world = shared(LOOSER.replace("[ANA, ben]", '["an*", b]'))
-    assert world.attached(ROLE) == {"none"}
-    assert reasons(world) == ["shares its domain's role"]
-
-
-def test_a_fallback_boundary_tells_no_users_apart(shared):
-    world = shared(LOOSER.replace("surplus: detach", "fallback: boundary"))
+@pytest.mark.parametrize(
+    "text",
+    [LOOSER.replace("[ANA, ben]", '["an*", b]'), LOOSER.replace("surplus: detach", "fallback: boundary")],
+    ids=["a pattern names no user exactly", "a boundary tells no users apart"],
+)
+def test_otherwise_the_role_has_the_guardrail_for_everybody_and_the_finding_remains(shared, text):
+    world = shared(text)
+    world.sweep()
     assert world.attached(ROLE) == {"none"}
     assert reasons(world) == ["shares its domain's role"]
 
@@ -266,7 +270,7 @@ def test_a_user_does_not_lose_the_guardrail_for_everybody_if_the_one_for_the_use
 
 def test_a_forged_row_of_the_table_frees_no_user_of_a_role_that_has_the_guardrail(world_with):
     world = world_with(LOOSER)
-    settle(world)
+    world.verdict(ROLE)
     set_trust(world, (SAGEMAKER, BOTH))
     rows = world.bindings.of_domain(ACCOUNT_ID, REGION, ANALYTICS)
     world.bindings.write([one._replace(identifies=True) for one in rows if not one.user_profile])
@@ -297,3 +301,67 @@ def test_a_statement_without_principals_or_actions_of_its_own_counts_for_everybo
         document = json.loads(trust((SAGEMAKER, BOTH)))
         document["Statement"].append({"Effect": "Allow", **element})
         assert not trust_of(document).lets_only_sagemaker_identify
+
+
+def command(world, *arguments, exit_code=0):
+    return json_answer(*arguments, "--guardrails", world.environment["GUARDRAILS_FILE"], exit_code=exit_code)
+
+
+def test_the_plan_says_what_to_switch_on_and_what_it_costs(world_with):
+    world = world_with(LOOSER)
+    plan = command(world, "plan", exit_code=2)
+    [found] = plan["shared_roles"]
+    assert (found["user_profile"], found["guardrails"], found["also"]) == ("ana", ["nova"], ["none"])
+    assert "does not set the name of the user profile" in found["why"]
+    for part in (
+        "sts:SetSourceIdentity",
+        f"aws iam update-assume-role-policy --role-name {ROLE}",
+        f"aws sagemaker list-apps --region {REGION} --domain-id-equals {ANALYTICS}",
+        "stop all apps",
+        "ExecutionRoleIdentityConfig=USER_PROFILE_NAME",
+        "carry no source identity",
+    ):
+        assert part in found["recommendation"]
+    assert plan["told_apart"] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "only", "free_of", "says"),
+    [
+        (LOOSER, ["nova"], ["none"], "jobs are denied as for the other users (none)"),
+        (STRICTER, ["none"], ["nova"], "the user can get around it by a job"),
+    ],
+)
+def test_the_plan_says_who_is_told_apart_and_what_that_does_not_cover(shared, text, only, free_of, says):
+    plan = command(shared(text), "plan", exit_code=2)
+    assert plan["shared_roles"] == []
+    [found] = [one for one in plan["told_apart"] if one["user_profile"] == "ana"]
+    assert (found["only"], found["free_of"]) == (only, free_of)
+    assert says in found["limits"]
+
+
+def test_the_plan_names_the_trust_policy_as_the_obstacle(shared):
+    world = shared(LOOSER)
+    set_trust(world, (SAGEMAKER, BOTH), (ROOT, BOTH))
+    found = {one["user_profile"]: one for one in command(world, "plan", exit_code=2)["shared_roles"]}
+    assert "trust policy" in found["ana"]["why"]
+    assert (found["ana"]["guardrails"], found["ana"]["also"]) == ([], ["none"])
+
+
+def test_access_and_explain_decide_for_the_sessions_of_a_user(shared):
+    world = shared(LOOSER)
+    found = command(world, "access", "--model", NOVA)
+    allowed = {
+        row["user_profile"] or row["kind"]: found["verdicts"][row["cells"][0]]["allowed"]
+        for row in found["rows"]
+        if row["domain_name"] == "analytics"
+    }
+    assert [allowed[name] for name in ("ana", "Ben", "carla", "default-user")] == [True, True, False, False]
+    assert all(verdict["undecided"] == [] for verdict in found["verdicts"])
+    explained = command(world, "explain", ROLE, NOVA)
+    assert not explained["allowed"]
+    users = {one["user_profile"]: one["allowed"] for one in explained["users"]}
+    assert users == {"analytics/ana": True, "analytics/Ben": True}
+    out = rolewarden("access", "--model", NOVA, "--guardrails", world.environment["GUARDRAILS_FILE"]).output
+    assert "as ana" in out
+    assert "sessions of this user's apps only" in " ".join(out.split())

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Any
 
-from rolewarden.bindings import BEDROCK, DEFAULT_USER, EXECUTION, USER_PROFILE, VIAS, Binding, RoleKey
+from rolewarden.bindings import BEDROCK, VIAS, Binding, RoleKey
 from rolewarden.calls import ListsPolicies
 from rolewarden.canary import is_of_drills
 from rolewarden.check import loosenings, names_accounts
@@ -22,6 +22,7 @@ from rolewarden.needs import Exemptions, Needs
 from rolewarden.origin import Origin, Trigger
 from rolewarden.policies import DESCRIPTION, compile_rules, policy_arn
 from rolewarden.reconcile import Reconciler
+from rolewarden.shared_roles import shared_profiles
 from rolewarden.verdicts import CREATED, RECOMMENDATIONS, REPLACED, UNCHANGED, Outcome, Reason, Verdict
 
 from rolewarden_cli.account import RoleDetail
@@ -560,29 +561,23 @@ def _users_of_shared_roles(
 
     Without source identities, a profile with fewer guardrails than its domain is no finding, because it lacks nothing.
     """
-    bindings = list(bindings)
-    default = {
-        (binding.region, binding.domain_id): binding
-        for binding in bindings
-        if binding.kind == DEFAULT_USER and binding.via == EXECUTION
-    }
     shared: list[SharedRole] = []
     told_apart: list[ToldApart] = []
     required: dict[str, Mapping[str, Guardrail]] = {}
-    for profile in bindings:
-        domain = default.get((profile.region, profile.domain_id))
-        if profile.kind != USER_PROFILE or profile.role or domain is None or domain.role is None:
+    for one in shared_profiles(bindings):
+        profile, role = one.profile, one.domain.role
+        if role is None:
             continue
-        if domain.role.path not in required:
-            required[domain.role.path] = needs.required(needs.bindings.of_role(domain.role))
-        use = needs.shared_use(profile, domain, required[domain.role.path])
+        if role.path not in required:
+            required[role.path] = needs.required(needs.bindings.of_role(role))
+        use = needs.shared_use(one, required[role.path])
         whose = (profile.account, profile.region, profile.domain_id, profile.domain_name, profile.user_profile)
-        if use.lacking or (use.also and domain.identifies):
-            why = needs.obstacle(profile, domain, use)
-            how = recommendation(why, domain)
-            shared.append(SharedRole(*whose, domain.role.name, use.lacking, how, use.also, why.value))
+        if use.lacking or (use.also and one.domain.identifies):
+            why = needs.obstacle(one, use)
+            how = recommendation(why, one.domain)
+            shared.append(SharedRole(*whose, role.name, use.lacking, how, use.also, why.value))
         elif use.only or use.free_of:
-            told_apart.append(ToldApart(*whose, domain.role.name, use.only, use.free_of, limits(use)))
+            told_apart.append(ToldApart(*whose, role.name, use.only, use.free_of, limits(one, use)))
     return tuple(shared), tuple(told_apart)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rolewarden.bindings import Binding
-from rolewarden.shared_roles import Obstacle, SharedUse
+from rolewarden.shared_roles import Obstacle, SharedProfile, SharedUse
 from rolewarden.verdicts import RECOMMENDATIONS, Reason
 
 HOW_TO = "docs/how-to/prevention.md, One user of a shared role"
@@ -34,12 +34,13 @@ def recommendation(why: Obstacle, domain: Binding) -> str:
         f"identities: {switch_on} ({HOW_TO}; {JOBS})",
         Obstacle.TRUST: f"{trust}; until then, the guardrails of the role count for all its users ({HOW_TO})",
         Obstacle.SAME_NAME: "rename one of the user profiles of this name, or give one of their domains another role",
+        Obstacle.BEDROCK_ROLE: f"{own_role} and a Bedrock role of its own, or assign the guardrail to its whole domain",
         Obstacle.TOO_LONG: f"{own_role}, or write shorter lists in the guardrail",
     }
     return ways.get(why, RECOMMENDATIONS[Reason.SHARES_ROLE])
 
 
-def limits(use: SharedUse) -> str:
+def limits(shared: SharedProfile, use: SharedUse) -> str:
     """What telling a user apart by the source identity does not cover."""
     found = []
     if use.only:
@@ -49,4 +50,6 @@ def limits(use: SharedUse) -> str:
         )
     if use.free_of:
         found.append(f"jobs are denied as for the other users ({', '.join(use.free_of)})")
+    if shared.uses_bedrock_role:
+        found.append("Canvas calls Bedrock as the Bedrock role of the domain, which has its guardrails for all users")
     return "; ".join(found)

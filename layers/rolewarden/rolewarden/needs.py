@@ -45,7 +45,7 @@ from rolewarden.policies import (
     is_boundary,
     policy_arn,
 )
-from rolewarden.shared_roles import Obstacle, RoleUsers, SharedUse, obstacle, shared_use
+from rolewarden.shared_roles import Obstacle, RoleUsers, SharedProfile, SharedUse, obstacle, shared_use
 from rolewarden.verdicts import Doubt, Reason
 
 EXEMPTION_OF = "exemption of "
@@ -298,19 +298,17 @@ class Needs:
         """All guardrails that have policies, by name."""
         return {**self.rules.guardrails, **self.for_users}
 
-    def shared_use(self, profile: Binding, domain: Binding, required: Mapping[str, Guardrail]) -> SharedUse:
+    def shared_use(self, shared: SharedProfile, required: Mapping[str, Guardrail]) -> SharedUse:
         """What a user profile without its own role gets of its assignment.
 
-        - `domain`: the binding of its domain's default user.
-        - `required`: the policies that the domain's role needs, as `required` gives them.
+        `required` are the policies that its domain's role needs, as `required` gives them.
         """
-        return shared_use(self.rules, profile, domain, required.values())
+        return shared_use(self.rules, shared, required.values())
 
-    def obstacle(self, profile: Binding, domain: Binding, use: SharedUse) -> Obstacle:
+    def obstacle(self, shared: SharedProfile, use: SharedUse) -> Obstacle:
         """The reason why a user profile does not get its assignment. Raises RetryLater."""
-        return obstacle(
-            self.rules, profile, domain, use, variants=self.for_users, may_except=lambda: self._may_except(domain.role)
-        )
+        role = shared.domain.role
+        return obstacle(self.rules, shared, use, variants=self.for_users, may_except=lambda: self._may_except(role))
 
     def required(self, bindings: Iterable[Binding]) -> dict[str, Guardrail]:
         """The policies that the subjects of a role need together, by name with their guardrail.

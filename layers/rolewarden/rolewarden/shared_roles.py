@@ -19,11 +19,11 @@ gets the guardrail for everybody:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
-from rolewarden.bindings import DEFAULT_USER, EXECUTION, USER_PROFILE, Binding
+from rolewarden.bindings import BEDROCK, DEFAULT_USER, EXECUTION, USER_PROFILE, Binding
 from rolewarden.guardrails import EXCEPT, ONLY, Fallback, Guardrail, Rules
 from rolewarden.names import folded
 
@@ -39,6 +39,7 @@ class Obstacle(StrEnum):
     SWITCHED_OFF = "its domain does not set the name of the user profile as source identity"
     TRUST = "the trust policy of the role does not let SageMaker, and only SageMaker, set a source identity"
     SAME_NAME = "a user profile of the same name uses the role, and needs the guardrail"
+    BEDROCK_ROLE = "Canvas uses the Bedrock role of the domain for this user, too, and that role has other guardrails"
     TOO_LONG = "the guardrail with the names of its users does not fit an IAM policy"
 
 
@@ -118,8 +119,36 @@ class RoleUsers:
         return folded(one.user_profile) in only.only_users and name in _names(self._rules, one)
 
 
-def shared_use(rules: Rules, profile: Binding, domain: Binding, attached: Iterable[Guardrail]) -> SharedUse:
+class SharedProfile(NamedTuple):
+    """A user profile without its own role.
+
+    - `domain`: the binding of the default user of its domain, whose role it uses.
+    - `uses_bedrock_role`: whether Canvas uses another role of the domain for its calls to Bedrock. AWS does not say
+      whether sessions of that role carry the source identity.
+    """
+
+    profile: Binding
+    domain: Binding
+    uses_bedrock_role: bool
+
+
+def shared_profiles(bindings: Iterable[Binding]) -> Iterator[SharedProfile]:
+    """The user profiles of `bindings` that use their domain's role."""
+    bindings = list(bindings)
+    roles = {(_place(one), one.via): one for one in bindings if one.kind == DEFAULT_USER and one.role}
+    own_bedrock = {
+        (_place(one), folded(one.user_profile)) for one in bindings if one.kind == USER_PROFILE and one.via == BEDROCK
+    }
+    for one in bindings:
+        domain, bedrock = (roles.get((_place(one), via)) for via in (EXECUTION, BEDROCK))
+        if one.kind == USER_PROFILE and one.role is None and domain:
+            has_own = (_place(one), folded(one.user_profile)) in own_bedrock
+            yield SharedProfile(one, domain, bool(bedrock and bedrock.role != domain.role and not has_own))
+
+
+def shared_use(rules: Rules, shared: SharedProfile, attached: Iterable[Guardrail]) -> SharedUse:
     """What a user profile without its own role gets, if `attached` are the guardrails of its domain's role."""
+    profile, domain = shared.profile, shared.domain
     wanted = _names(rules, profile._replace(role=domain.role))
     of_default = _names(rules, domain)
     by_name, user = {one.name: one for one in attached}, folded(profile.user_profile)
@@ -127,21 +156,22 @@ def shared_use(rules: Rules, profile: Binding, domain: Binding, attached: Iterab
     if domain.identifies:
         only = [name for name in wanted if (found := by_name.get(ONLY + name)) and user in found.only_users]
         free_of = [name for name in of_default if (found := by_name.get(EXCEPT + name)) and user in found.except_users]
-    lacking = tuple(name for name in wanted if name not in of_default and name not in only)
+    kept = () if shared.uses_bedrock_role else only
+    lacking = tuple(name for name in wanted if name not in of_default and name not in kept)
     also = tuple(name for name in of_default if name not in wanted and name not in free_of)
     return SharedUse(lacking, tuple(only), tuple(name for name in free_of if name not in wanted), also)
 
 
 def obstacle(
     rules: Rules,
-    profile: Binding,
-    domain: Binding,
+    shared: SharedProfile,
     use: SharedUse,
     *,
     variants: Mapping[str, Guardrail],
     may_except: Callable[[], bool],
 ) -> Obstacle:
     """The first reason why `use` differs from the assignment of the user profile."""
+    profile, domain = shared.profile, shared.domain
     if rules.fallback is not Fallback.NONE:
         return Obstacle.FALLBACK
     number = rules.deciding(profile._replace(role=domain.role).subject)
@@ -152,6 +182,8 @@ def obstacle(
     wanted = [*(ONLY + name for name in use.lacking), *(EXCEPT + name for name in use.also)]
     if any(name not in variants for name in wanted):
         return Obstacle.TOO_LONG
+    if use.lacking and shared.uses_bedrock_role:
+        return Obstacle.BEDROCK_ROLE
     return Obstacle.SAME_NAME if may_except() else Obstacle.TRUST
 
 

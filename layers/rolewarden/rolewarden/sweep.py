@@ -68,6 +68,7 @@ from rolewarden.reported import ReportedFinding, ReportedFindings, ReportedKind
 from rolewarden.rotation import Rotation
 from rolewarden.runtime import Runtime
 from rolewarden.settings import SweepSettings
+from rolewarden.shared_roles import shared_profiles
 from rolewarden.sweep_messages import AUDIT, CHUNK, COMPARE, DESCRIBE, LIST, REGIONS, Sweep, chunk_id, chunk_of
 from rolewarden.sweep_requests import ALL, REQUESTED, SweepRequests, is_of_bus
 from rolewarden.verdicts import Doubt, Reason
@@ -843,15 +844,13 @@ class Sweeper:
 
         `required` has the policies that each role needs. Gives the keys of the findings.
         """
-        bindings = list(bindings)
-        default = {b.domain_id: b for b in bindings if b.kind == DEFAULT_USER and b.via == EXECUTION and b.role}
         found = set()
-        for binding in bindings:
-            if binding.kind == USER_PROFILE and binding.role is None and (shared := default.get(binding.domain_id)):
-                use = self.needs.shared_use(binding, shared, required.get(shared.role, {}) if shared.role else {})
-                if use.lacking:
-                    self.recorder.record_unkeepable(binding, shared, use.lacking, SWEEP)
-                    found.add(about(binding.account, binding.domain_id, binding.user_profile))
+        for shared in shared_profiles(bindings):
+            profile, domain = shared.profile, shared.domain
+            use = self.needs.shared_use(shared, required.get(domain.role, {}) if domain.role else {})
+            if use.lacking:
+                self.recorder.record_unkeepable(profile, domain, use.lacking, SWEEP)
+                found.add(about(profile.account, profile.domain_id, profile.user_profile))
         return found
 
     def _resolve_findings(self, sweep: Sweep, reported: Iterable[ReportedFinding], unresolved: set[str]) -> None:
