@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Any
 
-from rolewarden.bindings import BEDROCK, VIAS, Binding, RoleKey
+from rolewarden.bindings import BEDROCK, VIAS, Binding, RoleKey, shared_profiles
 from rolewarden.calls import ListsPolicies
 from rolewarden.canary import is_of_drills
 from rolewarden.check import loosenings, names_accounts
@@ -22,7 +22,6 @@ from rolewarden.needs import Exemptions, Needs
 from rolewarden.origin import Origin, Trigger
 from rolewarden.policies import DESCRIPTION, compile_rules, policy_arn
 from rolewarden.reconcile import Reconciler
-from rolewarden.shared_roles import shared_profiles
 from rolewarden.verdicts import CREATED, RECOMMENDATIONS, REPLACED, UNCHANGED, Outcome, Reason, Verdict
 
 from rolewarden_cli.account import RoleDetail

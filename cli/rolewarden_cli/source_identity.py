@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from rolewarden.bindings import Binding
-from rolewarden.shared_roles import Obstacle, SharedProfile, SharedUse
+from rolewarden.bindings import Binding, SharedProfile
+from rolewarden.shared_roles import Obstacle, SharedUse
 from rolewarden.verdicts import RECOMMENDATIONS, Reason
 
 HOW_TO = "docs/how-to/prevention.md, One user of a shared role"

@@ -142,6 +142,11 @@ class Binding(NamedTuple):
     identifies: bool = False
 
     @property
+    def place(self) -> tuple[str, str, str]:
+        """The account, the region and the ID of the subject's domain."""
+        return self.account, self.region, self.domain_id
+
+    @property
     def key(self) -> tuple[str, str]:
         """The partition key (the account) and the sort key (region, domain, kind, name and setting) of its row."""
         name = self.role.name if self.kind == ROLE and self.role else self.user_profile
@@ -259,6 +264,33 @@ class Binding(NamedTuple):
         if {name: value for name, value in row.items() if name != "read_at"} != binding.as_row():
             raise ValueError("the attributes of a binding contradict each other, or are more than it has")
         return binding
+
+
+class SharedProfile(NamedTuple):
+    """A user profile without its own role.
+
+    - `domain`: the binding of the default user of its domain, whose role it uses.
+    - `uses_bedrock_role`: whether Canvas uses another role of the domain for its calls to Bedrock. AWS does not say
+      whether sessions of that role carry the source identity.
+    """
+
+    profile: Binding
+    domain: Binding
+    uses_bedrock_role: bool
+
+
+def shared_profiles(bindings: Iterable[Binding]) -> Iterator[SharedProfile]:
+    """The user profiles of `bindings` that use their domain's role."""
+    bindings = list(bindings)
+    roles = {(one.place, one.via): one for one in bindings if one.kind == DEFAULT_USER and one.role}
+    own_bedrock = {
+        (one.place, folded(one.user_profile)) for one in bindings if one.kind == USER_PROFILE and one.via == BEDROCK
+    }
+    for one in bindings:
+        domain, bedrock = (roles.get((one.place, via)) for via in (EXECUTION, BEDROCK))
+        if one.kind == USER_PROFILE and one.role is None and domain:
+            has_own = (one.place, folded(one.user_profile)) in own_bedrock
+            yield SharedProfile(one, domain, bool(bedrock and bedrock.role != domain.role and not has_own))
 
 
 def sort_key_prefix(region: str = "", domain_id: str = "") -> str:

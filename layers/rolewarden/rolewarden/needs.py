@@ -24,13 +24,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from rolewarden.bindings import ROLE, Binding, ReadsBindings, RoleKey
+from rolewarden.bindings import ROLE, Binding, ReadsBindings, RoleKey, SharedProfile
 from rolewarden.calls import DescribesRoles, FindsNamesakes, ReadsPolicies
 from rolewarden.clock import Clock
 from rolewarden.documents import digest
 from rolewarden.errors import Gone, Refused
 from rolewarden.fingerprint import fingerprint
-from rolewarden.guardrails import ONLY, Exemption, Fallback, Guardrail, Mode, Rules, SurplusPolicies
+from rolewarden.guardrails import EXCEPT, ONLY, Exemption, Fallback, Guardrail, Mode, Rules, SurplusPolicies
 from rolewarden.history import NoHistory
 from rolewarden.hold import Holds, ReadsHistory
 from rolewarden.listed import PublishedPolicy, RoleDescription
@@ -45,7 +45,7 @@ from rolewarden.policies import (
     is_boundary,
     policy_arn,
 )
-from rolewarden.shared_roles import Obstacle, RoleUsers, SharedProfile, SharedUse, obstacle, shared_use
+from rolewarden.shared_roles import Obstacle, RoleUsers, SharedUse, obstacle
 from rolewarden.verdicts import Doubt, Reason
 
 EXEMPTION_OF = "exemption of "
@@ -303,7 +303,23 @@ class Needs:
 
         `required` are the policies that its domain's role needs, as `required` gives them.
         """
-        return shared_use(self.rules, shared, required.values())
+        profile, domain = shared.profile, shared.domain
+        wanted = [one.name for one in self.rules.required(profile._replace(role=domain.role).subject)]
+        of_default = [one.name for one in self.rules.required(domain.subject)]
+        by_name, user = {one.name: one for one in required.values()}, folded(profile.user_profile)
+        only, free_of = [], []
+        if domain.identifies:
+            only = [name for name in wanted if (found := by_name.get(ONLY + name)) and user in found.only_users]
+            free_of = [
+                name for name in of_default if (found := by_name.get(EXCEPT + name)) and user in found.except_users
+            ]
+        kept = () if shared.uses_bedrock_role else only
+        return SharedUse(
+            tuple(name for name in wanted if name not in of_default and name not in kept),
+            tuple(only),
+            tuple(name for name in free_of if name not in wanted),
+            tuple(name for name in of_default if name not in wanted and name not in free_of),
+        )
 
     def obstacle(self, shared: SharedProfile, use: SharedUse) -> Obstacle:
         """The reason why a user profile does not get its assignment. Raises RetryLater."""

@@ -19,16 +19,13 @@ gets the guardrail for everybody:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
-from rolewarden.bindings import BEDROCK, DEFAULT_USER, EXECUTION, USER_PROFILE, Binding
+from rolewarden.bindings import DEFAULT_USER, EXECUTION, USER_PROFILE, Binding, SharedProfile
 from rolewarden.guardrails import EXCEPT, ONLY, Fallback, Guardrail, Rules
 from rolewarden.names import folded
-
-Place = tuple[str, str, str]
-"""The account, the region and the ID of a domain."""
 
 
 class Obstacle(StrEnum):
@@ -70,10 +67,10 @@ class RoleUsers:
         self, rules: Rules, bound: Sequence[Binding], of_domain: Callable[[str, str, str], Iterable[Binding]]
     ) -> None:
         self._rules = rules
-        switched: dict[Place, set[bool]] = {}
+        switched: dict[tuple[str, str, str], set[bool]] = {}
         for one in bound:
             if one.role and one.kind == DEFAULT_USER and one.via == EXECUTION:
-                switched.setdefault(_place(one), set()).add(one.identifies)
+                switched.setdefault(one.place, set()).add(one.identifies)
         # Of two readings of a domain, the one without source identities counts.
         identifying = {place for place, found in switched.items() if found == {True}}
         self.role = next((one.role for one in bound if one.role), None)
@@ -81,14 +78,14 @@ class RoleUsers:
         self._named: list[Binding] = []
         if not identifying:
             return
-        places = {_place(one) for one in bound if one.domain_id and switched.get(_place(one)) != {False}}
+        places = {one.place for one in bound if one.domain_id and switched.get(one.place) != {False}}
         profiles = [one for one in bound if one.role is None]
         profiles += [one for place in sorted(places) for one in of_domain(*place)]
         for one in profiles:
-            if one.kind == USER_PROFILE and one.via == EXECUTION and _place(one) in places:
+            if one.kind == USER_PROFILE and one.via == EXECUTION and one.place in places:
                 as_user = one._replace(role=self.role)
                 self._named.append(as_user)
-                if one.role is None and _place(one) in identifying:
+                if one.role is None and one.place in identifying:
                     self._inheriting.append(as_user)
 
     def told_apart(
@@ -119,49 +116,6 @@ class RoleUsers:
         return folded(one.user_profile) in only.only_users and name in _names(self._rules, one)
 
 
-class SharedProfile(NamedTuple):
-    """A user profile without its own role.
-
-    - `domain`: the binding of the default user of its domain, whose role it uses.
-    - `uses_bedrock_role`: whether Canvas uses another role of the domain for its calls to Bedrock. AWS does not say
-      whether sessions of that role carry the source identity.
-    """
-
-    profile: Binding
-    domain: Binding
-    uses_bedrock_role: bool
-
-
-def shared_profiles(bindings: Iterable[Binding]) -> Iterator[SharedProfile]:
-    """The user profiles of `bindings` that use their domain's role."""
-    bindings = list(bindings)
-    roles = {(_place(one), one.via): one for one in bindings if one.kind == DEFAULT_USER and one.role}
-    own_bedrock = {
-        (_place(one), folded(one.user_profile)) for one in bindings if one.kind == USER_PROFILE and one.via == BEDROCK
-    }
-    for one in bindings:
-        domain, bedrock = (roles.get((_place(one), via)) for via in (EXECUTION, BEDROCK))
-        if one.kind == USER_PROFILE and one.role is None and domain:
-            has_own = (_place(one), folded(one.user_profile)) in own_bedrock
-            yield SharedProfile(one, domain, bool(bedrock and bedrock.role != domain.role and not has_own))
-
-
-def shared_use(rules: Rules, shared: SharedProfile, attached: Iterable[Guardrail]) -> SharedUse:
-    """What a user profile without its own role gets, if `attached` are the guardrails of its domain's role."""
-    profile, domain = shared.profile, shared.domain
-    wanted = _names(rules, profile._replace(role=domain.role))
-    of_default = _names(rules, domain)
-    by_name, user = {one.name: one for one in attached}, folded(profile.user_profile)
-    only, free_of = [], []
-    if domain.identifies:
-        only = [name for name in wanted if (found := by_name.get(ONLY + name)) and user in found.only_users]
-        free_of = [name for name in of_default if (found := by_name.get(EXCEPT + name)) and user in found.except_users]
-    kept = () if shared.uses_bedrock_role else only
-    lacking = tuple(name for name in wanted if name not in of_default and name not in kept)
-    also = tuple(name for name in of_default if name not in wanted and name not in free_of)
-    return SharedUse(lacking, tuple(only), tuple(name for name in free_of if name not in wanted), also)
-
-
 def obstacle(
     rules: Rules,
     shared: SharedProfile,
@@ -189,7 +143,3 @@ def obstacle(
 
 def _names(rules: Rules, binding: Binding) -> tuple[str, ...]:
     return tuple(guardrail.name for guardrail in rules.required(binding.subject))
-
-
-def _place(binding: Binding) -> Place:
-    return binding.account, binding.region, binding.domain_id

@@ -40,6 +40,7 @@ from rolewarden.bindings import (
     Tags,
     has_changed,
     retagged,
+    shared_profiles,
     tags_by_name,
 )
 from rolewarden.calls import SweepsAccounts
@@ -68,7 +69,6 @@ from rolewarden.reported import ReportedFinding, ReportedFindings, ReportedKind
 from rolewarden.rotation import Rotation
 from rolewarden.runtime import Runtime
 from rolewarden.settings import SweepSettings
-from rolewarden.shared_roles import shared_profiles
 from rolewarden.sweep_messages import AUDIT, CHUNK, COMPARE, DESCRIBE, LIST, REGIONS, Sweep, chunk_id, chunk_of
 from rolewarden.sweep_requests import ALL, REQUESTED, SweepRequests, is_of_bus
 from rolewarden.verdicts import Doubt, Reason

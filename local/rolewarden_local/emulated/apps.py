@@ -48,7 +48,7 @@ class NotStarted(RolewardenError):
     """The trust policy of a role does not let SageMaker begin a session with a source identity."""
 
 
-def operations() -> dict[str, Callable[[Any], dict[str, Any]]]:
+def of_apps() -> dict[str, Callable[[Any], dict[str, Any]]]:
     """The calls of the service, by the names of moto's methods."""
     return {"create_app": _create, "describe_app": _describe, "delete_app": _delete, "list_apps": _list}
 

@@ -110,7 +110,7 @@ def install_sagemaker() -> None:
         "list_tags": _list_tags,
         "delete_tags": _delete_tags,
         **app_images.operations(),
-        **apps.operations(),
+        **apps.of_apps(),
     }
     for kind in KINDS:
         snake = re.sub(r"(?<=.)(?=[A-Z])", "_", kind.noun).lower()
