@@ -5,6 +5,10 @@ from typing import Any
 
 import boto3
 import pytest
+from rolewarden.guardrails_file import read_yaml
+from rolewarden.placement import statements_of
+from rolewarden.policies import compile_for_users, compile_rules
+from rolewarden.statement_forms import is_ours
 from rolewarden.trust import trust_of
 from rolewarden_cli import options
 from rolewarden_local.aws import ACCOUNT_ID, REGION
@@ -365,3 +369,48 @@ def test_access_and_explain_decide_for_the_sessions_of_a_user(shared):
     out = rolewarden("access", "--model", NOVA, "--guardrails", world.environment["GUARDRAILS_FILE"]).output
     assert "as ana" in out
     assert "sessions of this user's apps only" in " ".join(out.split())
+
+
+def compiled(text):
+    found = read_yaml(text, today=TODAY).rules
+    assert found is not None
+    return found, [one for policy in compile_rules(found, "aws") for one in statements_of(policy.document)]
+
+
+def test_only_guardrails_in_which_named_users_differ_have_further_policies():
+    found, _ = compiled(LOOSER)
+    assert found.for_users.keys() == {"except.none", "only.nova"}
+    assert found.for_users["except.none"].except_users == ("ana", "ben")
+    assert compiled(LOOSER.replace("user_profiles: [ANA, ben]", "roles: [x]"))[0].for_users == {}
+
+
+@pytest.mark.parametrize("rule", ["{deny: all}", "{allow: [amazon.nova-*]}", "{deny: [amazon.nova-*]}"])
+def test_the_statements_for_some_users_are_of_the_compiler_and_another_condition_is_not(rule):
+    of_hubs = rule.replace("amazon.nova-*", "huggingface-llm-*")
+    _, statements = compiled(
+        LOOSER.replace(
+            "none: {bedrock: {deny: all}}", f"none: {{bedrock: {rule}, jumpstart: {of_hubs}, api_keys: deny}}"
+        )
+    )
+    for one in statements:
+        assert is_ours(one)
+        condition = one.get("Condition", {})
+        for operator in ("StringNotEqualsIgnoreCase", "StringEqualsIgnoreCase"):
+            if users := condition.get(operator):
+                assert not is_ours({**one, "Condition": {**condition, operator: {**users, "aws:userid": "x"}}})
+                assert not is_ours({**one, "Condition": {**condition, f"{operator}IfExists": users}})
+
+
+def test_a_guardrail_that_does_not_fit_with_its_users_has_no_further_policies():
+    users = ", ".join(f"user-{number}-{'x' * 50}" for number in range(100))
+    found, _ = compiled(LOOSER.replace("ANA, ben", users))
+    assert compile_for_users(found, "aws") == {}
+
+
+def test_each_part_of_a_long_list_is_for_the_same_users():
+    models = ", ".join(f"huggingface-llm-{number}-{'x' * 40}*" for number in range(200))
+    found, _ = compiled(LOOSER.replace("none: {bedrock: {deny: all}}", f"none: {{jumpstart: {{deny: [{models}]}}}}"))
+    policies = compile_for_users(found, "aws")["except.none"]
+    assert len(policies) > 1
+    for policy in policies:
+        assert all("StringNotEqualsIgnoreCase" in one["Condition"] for one in statements_of(policy.document))
