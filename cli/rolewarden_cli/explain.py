@@ -9,7 +9,6 @@ from typing import Any
 
 from rolewarden.bindings import Binding, RoleKey
 from rolewarden.changes import criteria
-from rolewarden.errors import RolewardenError
 from rolewarden.guardrails import EXCEPT, Rules
 from rolewarden.policies import boundary_name, compile_guardrail, is_boundary, policy_arn
 from rolewarden.verdicts import Verdict
@@ -17,14 +16,10 @@ from rolewarden.verdicts import Verdict
 from rolewarden_cli.access import Decision, Judge, Statement
 from rolewarden_cli.answers import HIDDEN, merged, shown, shown_as
 from rolewarden_cli.connect import Connection
-from rolewarden_cli.history import Entry, read_history
+from rolewarden_cli.history import Entry, NoSuchRoleError, read_history
 from rolewarden_cli.inventory import Inventory, Progress, ignore_progress
 from rolewarden_cli.models import Model, Models
 from rolewarden_cli.plan import PlannedRole, compared
-
-
-class NoSuchRoleError(RolewardenError):
-    """The account has no role with this name."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +70,7 @@ class Explanation:
     - `recorded`: whether a stack is deployed, which records a history.
     - `users`: the decisions for the users who are told apart from the others. All else is about sessions without a
       source identity.
+    - `is_listed`: whether a list of Bedrock or JumpStart models has the model.
     - `unread`: a line for each part of the account that could not be read.
     """
 
@@ -86,6 +82,7 @@ class Explanation:
     planned: PlannedRole | None = field(metadata=HIDDEN)
     reasons: tuple[ReasonForAccess, ...]
     recorded: bool
+    is_listed: bool
     unread: tuple[str, ...] = ()
     users: tuple[UserDecision, ...] = ()
 
@@ -185,6 +182,7 @@ def explain_role(
         planned,
         tuple(_reason(statement, inventory, rules, bindings, entries) for statement in deciding.values()),
         connection.tables is not None,
+        not models.unlisted,
         tuple(filter(None, (*sorted(judge.unjudged), judge.scps.unread))),
         users,
     )
