@@ -232,9 +232,7 @@ def _create_service_specific_credential(params: Params) -> Response:
         f"<UserName>{name}</UserName><ServiceName>{service}</ServiceName><Status>Active</Status>"
         f"<ServiceSpecificCredentialId>{number}</ServiceSpecificCredentialId>"
     )
-    return _answer(
-        "CreateServiceSpecificCredential", f"<ServiceSpecificCredential>{made}</ServiceSpecificCredential>"
-    )
+    return _answer("CreateServiceSpecificCredential", f"<ServiceSpecificCredential>{made}</ServiceSpecificCredential>")
 
 
 def _size(document: str) -> int:
