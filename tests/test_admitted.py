@@ -1,19 +1,18 @@
-"""Random days in an account under all service control policies, and the escapes that each of their statements closes."""
+"""Random days in an account under all service control policies, and the escapes that each statement closes."""
 
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from tests.admission import APPROVE, APPROVE_USER, BATCH, CHAT
 from tests.soak import admitted
 from tests.soak.admitted import (
-    APPROVE_USER,
-    BATCH,
     CANVAS,
-    CHAT,
     NOVA,
     STRICT,
     THERE,
@@ -31,7 +30,7 @@ from tests.volume import some, volume
 
 @contextlib.contextmanager
 def account(left_out: str = "", *, is_checked: bool = True) -> Iterator[Account]:
-    """An account under the SCPs without a statement. `is_checked` is the behavior of AWS; every invariant is checked."""
+    """An account under the SCPs without a statement. Every invariant counts, whatever AWS checks (`is_checked`)."""
     admitted._saved()
     aws = admitted._aws()
     with aws.connected(), aws.authorizing(updates_pass_roles=is_checked):
@@ -75,6 +74,18 @@ def by_etl(a: Account, role: str) -> None:
     a.create_profile(etl, a.domains["plain"], "eve", role)
 
 
+def passed_to(service: str, a: Account) -> None:
+    a.work(a.callers[0], service, NOVA)
+
+
+def changed_user(user: str, what: str, a: Account) -> None:
+    a.change_user(a.callers[2], user, what)
+
+
+def updated_domain(setting: str, a: Account) -> None:
+    a.update_domain(a.callers[1], a.domains["plain"], NOVA, setting)
+
+
 def from_canvas(a: Account) -> None:
     session = a.canvas("alice")
     assert session
@@ -94,21 +105,21 @@ ESCAPES: dict[str, list[Callable[[Account], object]]] = {
     "PassWiderRoles2": [
         lambda a: by_mallory(a, "plain", NOVA),
         lambda a: a.create_domain(a.callers[1], "third", NOVA),
-        *[lambda a, to=to: a.work(a.callers[0], to, NOVA) for to in admitted.WORKS],
+        *[partial(passed_to, service) for service in admitted.WORKS],
     ],
     "PassWiderRoles3": [lambda a: by_mallory(a, "research", VISITOR), lambda a: a.work(a.callers[4], "ec2", VISITOR)],
     "WiderUsers": [
-        lambda a, what=what: a.change_user(a.callers[2], BATCH, what)
+        partial(changed_user, BATCH, what)
         for what in ("create_access_key", "create_login_profile", "create_service_specific_credential")
     ],
     "Approvers": [
         *[
-            lambda a, what=what: a.change_user(a.callers[2], APPROVE_USER, what)
+            partial(changed_user, APPROVE_USER, what)
             for what in ("create_access_key", "create_login_profile", "create_service_specific_credential")
         ],
-        lambda a: a.update_trust(a.callers[2], admitted.APPROVE, TO_SERVICES),
-        lambda a: a.assume(a.callers[0], admitted.APPROVE, "me", is_tagged=False),
-        lambda a: a.work(a.callers[0], "lambda", admitted.APPROVE),
+        lambda a: a.update_trust(a.callers[2], APPROVE, TO_SERVICES),
+        lambda a: a.assume(a.callers[0], APPROVE, "me", is_tagged=False),
+        lambda a: a.work(a.callers[0], "lambda", APPROVE),
         lambda a: a.change_provider(a.callers[2], "update_saml_provider"),
         lambda a: a.change_provider(a.callers[2], "create_open_id_connect_provider"),
     ],
@@ -156,10 +167,7 @@ def test_a_random_day_finds_the_escape_that_a_statement_closes(sid, monkeypatch)
 
 UPDATES: list[Callable[[Account], object]] = [
     lambda a: a.update_profile(a.callers[1], a.domains["plain"], "alice", NOVA),
-    *[
-        lambda a, setting=setting: a.update_domain(a.callers[1], a.domains["plain"], NOVA, setting)
-        for setting in admitted.SETTINGS
-    ],
+    *[partial(updated_domain, setting) for setting in admitted.SETTINGS],
 ]
 
 

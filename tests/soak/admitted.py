@@ -32,6 +32,7 @@ from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from moto.sagemaker.models import sagemaker_backends
 from rolewarden.guardrails import Guardrail
 from rolewarden.prevention import compile_prevention, wider_callers
 from rolewarden_cli.admission import AdmissionPolicies
@@ -42,7 +43,7 @@ from rolewarden_local.emulated._ministack import iam as store
 from rolewarden_local.emulated._ministack import sts
 from rolewarden_local.emulated.judge import judge
 from rolewarden_local.emulated.organization import MANAGEMENT
-from rolewarden_local.emulated.sagemaker import members_of, sagemaker_backends
+from rolewarden_local.emulated.sagemaker import members_of
 from rolewarden_local.emulated.scps import organizations_decision
 from rolewarden_local.emulated.service_sessions import NotTrustedError
 
@@ -59,7 +60,8 @@ Answer = Mapping[str, Any]
 @cache
 def _client(service: str) -> Any:
     """One client of a service for all callers. To make one for each caller takes longer than the calls."""
-    return boto3.client(service, REGION)
+    session: Any = boto3.Session(region_name=REGION)
+    return session.client(service)
 
 
 UNIT = "ou-root-canvas"
@@ -225,7 +227,7 @@ class Caller:
     person: str
     arn: str
     key: str
-    secret: str = "-"
+    secret: str = "-"  # noqa: S105
     token: str | None = None
     is_sagemaker: bool = False
     """Whether SageMaker began the session. Its name is SageMaker then, and the caller did not choose it."""
@@ -277,11 +279,11 @@ def _saved() -> tuple[Callable[[], None], dict[str, tuple[str, str]], dict[str, 
             ("approver", "/ci/", ["*"]),
             ("batch", "/apps/", ["*"]),
         ):
-            found = user_with(iam, name, *actions, Path=path).get_credentials().get_frozen_credentials()
-            keys[name] = found.access_key, found.secret_key
+            found: Any = user_with(iam, name, *actions, Path=path).get_credentials()
+            keys[name] = str(found.access_key), str(found.secret_key)
         aws.organize("o-exampleorg1", {UNIT: {ACCOUNT, MEMBER}})
         organizations = boto3.client("organizations", aws_access_key_id=MANAGEMENT, aws_secret_access_key="-")
-        ids = {}
+        ids: dict[str, str] = {}
         for name, statements in scp_documents().items():
             made = organizations.create_policy(
                 Name=name, Description="", Type="SERVICE_CONTROL_POLICY", Content=_text(statements)
@@ -387,10 +389,10 @@ class Account:
                 self.passed.setdefault(domain, set()).update(_roles_in(parameters))
         return answer
 
-    def hold(self, caller: Caller, name: str, arn: str, key: str, secret: str = "-", **more: Any) -> Caller:
+    def hold(self, caller: Caller, name: str, arn: str, key: str, secret: str = "", **more: Any) -> Caller:
         """Give the person of a caller a further identity, with which the person calls from now on."""
         role_id = self._role_id(key) if key in sts._sessions and ":role/" in arn else ""
-        found = Caller(f"{caller.person}'s {name}", caller.person, arn, key, secret, role_id=role_id, **more)
+        found = Caller(f"{caller.person}'s {name}", caller.person, arn, key, secret or "-", role_id=role_id, **more)
         self.held.append((caller.person, arn, role_id))
         self.sessions.append(found)
         return found
@@ -481,7 +483,7 @@ class Account:
         self._open(caller, found["AuthorizedUrl"])
 
     def canvas(self, person: str) -> Caller | None:
-        """Sign a person in to Canvas. The identity provider opens the own user profile. None if that is not possible."""
+        """Sign a person in to Canvas, in the own user profile. None if the profile or its role is missing."""
         url = self._url(self.domains[PEOPLE[person]], person)
         return self._open(Caller(person, person, "", ""), url) if url else None
 
@@ -675,7 +677,7 @@ class Account:
 
     def _is_alive(self, arn: str, role_id: str) -> bool:
         entity = self._entity(arn)
-        return bool(entity) and (not role_id or entity["RoleId"] == role_id)
+        return entity is not None and role_id in {"", entity.get("RoleId")}
 
     @staticmethod
     def subjects() -> Iterator[tuple[str, set[str]]]:
@@ -697,7 +699,7 @@ class Account:
         inline = entity.get("InlinePolicies") or store._user_inline_policies.get_scoped(
             account, None, arn.rpartition("/")[2]
         )
-        policies = dict(inline or {}) | {each: ALLOW_ALL for each in entity.get("AttachedPolicies") or ()}
+        policies = dict(inline or {}) | dict.fromkeys(entity.get("AttachedPolicies") or (), ALLOW_ALL)
         boundary = ALLOW_ALL if entity.get("PermissionsBoundary") else None
         # A statement of admission is about no request of `matrix`, so all accounts without one share the decisions.
         left_out = self.left_out if self.left_out in sids("models") else ""
@@ -763,7 +765,7 @@ class Day(RuleBasedStateMachine):
         self.account.acquire_role(self.account.caller(who), arn)
 
     @rule(who=numbers, arn=roles, session=st.sampled_from(["SageMaker", "me"]), is_tagged=st.booleans())
-    def assume(self, who: int, arn: str, session: str, is_tagged: bool) -> None:  # noqa: FBT001
+    def assume(self, who: int, arn: str, session: str, is_tagged: bool) -> None:
         self.account.assume(self.account.caller(who), arn, session, is_tagged=is_tagged)
 
     @rule(who=numbers, role=wider_roles)

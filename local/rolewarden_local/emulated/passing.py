@@ -23,7 +23,6 @@ PARAMETERS: Final[Mapping[tuple[str, str], str]] = {
     ("iam", "AddRoleToInstanceProfile"): "RoleName",
     ("lambda", "CreateFunction"): "Role",
     ("lambda", "UpdateFunctionConfiguration"): "Role",
-    ("scheduler", "CreateSchedule"): "RoleArn",
     ("states", "CreateStateMachine"): "roleArn",
     ("states", "UpdateStateMachine"): "roleArn",
 }

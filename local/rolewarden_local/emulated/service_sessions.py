@@ -15,6 +15,7 @@ import itertools
 from collections.abc import Mapping
 from typing import Any, Final
 
+from moto.sagemaker.models import sagemaker_backends
 from rolewarden.errors import RolewardenError
 
 from rolewarden_local.emulated import access, sagemaker
@@ -64,7 +65,7 @@ def open_profile(url: str, account: str, region: str) -> str:
 
 def profile_role(profile_arn: str, account: str, region: str) -> str:
     """The ARN of the role of a user profile: its own, or that of its domain."""
-    backend = sagemaker.sagemaker_backends[account][region]
+    backend = sagemaker_backends[account][region]
     [profile] = [found for found in sagemaker.members_of(backend) if found.arn == profile_arn]
     of_domain: Mapping[str, Any] = backend.domains[profile.domain_id].default_user_settings or {}
     return str(profile.settings.get("ExecutionRole") or of_domain.get("ExecutionRole", ""))
