@@ -5,7 +5,7 @@ from typing import Any
 
 import boto3
 import pytest
-from rolewarden.policies import POLICY_SIZE, SCP_SIZE, Document, size
+from rolewarden.packing import POLICY_SIZE, SCP_SIZE, Document, size
 from rolewarden.prevention import TooManyPrincipals, compile_prevention
 from rolewarden_cli.fixed_boundaries import FixedBoundaries, compile_fixed_boundaries
 from rolewarden_cli.main import app

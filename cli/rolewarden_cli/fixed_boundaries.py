@@ -20,18 +20,8 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from rolewarden.guardrails import Assignment, Guardrail, Rules
-from rolewarden.policies import (
-    ALL_THAT_IS_NOT_DENIED,
-    POLICY_SIZE,
-    SCP_SIZE,
-    Document,
-    Statement,
-    boundary_name,
-    document_of,
-    numbered,
-    packed,
-    size,
-)
+from rolewarden.packing import POLICY_SIZE, SCP_SIZE, Document, Statement, document_of, numbered, packed, size
+from rolewarden.policies import ALL_THAT_IS_NOT_DENIED, boundary_name
 from rolewarden.prevention import compile_prevention, enforced
 from rolewarden.principals import pattern_of
 

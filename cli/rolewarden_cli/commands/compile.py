@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rolewarden.policies import POLICY_SIZE, SCP_SIZE
+from rolewarden.packing import POLICY_SIZE, SCP_SIZE
 from rolewarden.prevention import FREE_SLOTS, SLOTS, WITH_NOT_RESOURCE, Prevention, Scope, compile_prevention
 
 from rolewarden_cli import console

@@ -15,7 +15,7 @@ import functools
 import json
 from collections.abc import Mapping
 
-from rolewarden.policies import Document
+from rolewarden.packing import Document
 
 from rolewarden_local.emulated.judge import Decision, Values, judge
 from rolewarden_local.emulated.organization import FULL_ACCESS, ORGANIZATION, scp_levels
