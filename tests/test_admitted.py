@@ -33,8 +33,11 @@ def account(left_out: str = "", *, is_checked: bool = True) -> Iterator[Account]
     """An account under the SCPs without a statement. Every invariant counts, whatever AWS checks (`is_checked`)."""
     admitted._saved()
     aws = admitted._aws()
-    with aws.connected(), aws.authorizing(updates_pass_roles=is_checked):
-        yield Account(left_out)
+    try:
+        with aws.connected(), aws.authorizing(updates_pass_roles=is_checked):
+            yield Account(left_out)
+    finally:
+        aws.reset()
 
 
 def live(machine: type[Day], runs: int, *, is_repeatable: bool) -> None:
@@ -47,8 +50,11 @@ def live(machine: type[Day], runs: int, *, is_repeatable: bool) -> None:
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    # Without the last argument, some runs end before the last step.
-    run_state_machine_as_test(machine, settings=chosen, _min_steps=50)
+    try:
+        # Without the last argument, some runs end before the last step.
+        run_state_machine_as_test(machine, settings=chosen, _min_steps=50)
+    finally:
+        admitted._aws().reset()
 
 
 @pytest.mark.long

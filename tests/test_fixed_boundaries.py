@@ -134,6 +134,7 @@ def test_a_list_that_does_not_fit_is_an_error_with_a_correction():
 
 
 def test_in_an_account_under_the_policies_a_role_has_its_boundary_at_each_moment(aws):
+    aws.reset()
     with aws.authorizing():
         iam = boto3.client("iam")
         mallory = user_with(iam, "mallory", "*")
@@ -143,7 +144,7 @@ def test_in_an_account_under_the_policies_a_role_has_its_boundary_at_each_moment
         )["Policy"]["Arn"]  # fmt: skip
         assert arn == SOME_BOUNDARY.arns[0]
         # Without an organization, an administrator removes a boundary, and creates a role without one.
-        bound = {"RoleName": "before", "AssumeRolePolicyDocument": trust(Service="sagemaker.amazonaws.com")}
+        bound: Any = {"RoleName": "before", "AssumeRolePolicyDocument": trust(Service="sagemaker.amazonaws.com")}
         mallory.client("iam").create_role(**bound, PermissionsBoundary=arn)
         mallory.client("iam").delete_role_permissions_boundary(RoleName="before")
         aws.organize("o-exampleorg1", {"ou-root-canvas": {ACCOUNT}})

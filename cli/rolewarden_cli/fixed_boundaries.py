@@ -27,7 +27,7 @@ from rolewarden.principals import pattern_of
 
 from rolewarden_cli.protect import IAM_READS, POLICY_WRITES, STACKSETS
 
-NAME = "rolewarden-boundaries"
+SCP_NAME = "rolewarden-boundaries"
 """The name of the first SCP. Further ones end in a number."""
 
 PATH = "/rolewarden-boundaries/"
@@ -95,7 +95,7 @@ def compile_fixed_boundaries(rules: Rules, partition: str) -> FixedBoundaries:
     statements = [statement for document in documents for statement in document["Statement"]]
     statements += _holding(tuple(boundaries.values()), partition) if boundaries else ()
     found = packed(numbered(statements), SCP_SIZE)
-    scps = {f"{NAME}-{number}" if number > 1 else NAME: one for number, one in enumerate(found, start=1)}
+    scps = {f"{SCP_NAME}-{number}" if number > 1 else SCP_NAME: one for number, one in enumerate(found, start=1)}
     return FixedBoundaries(tuple(boundaries.values()), scps, tuple(left_out))
 
 
