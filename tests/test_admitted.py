@@ -31,8 +31,8 @@ from tests.volume import some, volume
 @contextlib.contextmanager
 def account(left_out: str = "", *, is_checked: bool = True) -> Iterator[Account]:
     """An account under the SCPs without a statement. Every invariant counts, whatever AWS checks (`is_checked`)."""
-    admitted._saved()
-    aws = admitted._aws()
+    admitted.saved_account()
+    aws = admitted.local_aws()
     try:
         with aws.connected(), aws.authorizing(updates_pass_roles=is_checked):
             yield Account(left_out)
@@ -54,7 +54,7 @@ def live(machine: type[Day], runs: int, *, is_repeatable: bool) -> None:
         # Without the last argument, some runs end before the last step.
         run_state_machine_as_test(machine, settings=chosen, _min_steps=50)
     finally:
-        admitted._aws().reset()
+        admitted.local_aws().reset()
 
 
 @pytest.mark.long
@@ -191,9 +191,9 @@ def test_a_role_that_is_created_again_is_another_role() -> None:
         old = found.service("etl", NOVA, "lambda")
         found.delete_role(found.callers[0], NOVA)
         found.create_role(found.callers[0], NOVA, TO_SERVICES)
-        assert found._entity(NOVA) is None
+        assert found.entity(NOVA) is None
         found.create_role(found.approver, NOVA, TO_SERVICES)
-        assert found._entity(NOVA) is not None
+        assert found.entity(NOVA) is not None
         assert found.call(old, "sagemaker", "list_domains") is None
         assert list(found.violations()) == []
 
@@ -214,10 +214,10 @@ def test_an_approver_deploys_wider_roles_and_everybody_ordinary_ones(tool, who, 
             for change in admitted.CHANGES if works else ():
                 found.change_role(caller, arn, change)
             found.update_trust(caller, arn, TO_ALL)
-        role = found._entity(arn)
+        role = found.entity(arn)
         assert bool(role) is works
         if role and tool == "terraform":
             assert role["AssumeRolePolicyDocument"] == TO_ALL
             found.delete_role(caller, arn)
-            assert found._entity(arn) is None
+            assert found.entity(arn) is None
         assert list(found.violations()) == []

@@ -253,15 +253,15 @@ FIGURES = Figures()
 
 
 @cache
-def _aws() -> LocalAws:
+def local_aws() -> LocalAws:
     return LocalAws.start()
 
 
 @cache
-def _saved() -> tuple[Callable[[], None], dict[str, tuple[str, str]], dict[str, str]]:
+def saved_account() -> tuple[Callable[[], None], dict[str, tuple[str, str]], dict[str, str]]:
     """A function that restores the account, the access keys of its users, and the IDs of the SCPs by their names."""
     logging.getLogger("cloudformation").setLevel(logging.CRITICAL)
-    aws = _aws()
+    aws = local_aws()
     aws.reset()
     with aws.connected():
         iam, there = boto3.client("iam"), boto3.client("iam", aws_access_key_id=MEMBER, aws_secret_access_key="-")
@@ -319,9 +319,9 @@ class Account:
     """
 
     def __init__(self, left_out: str = "", *, is_checked: bool = True) -> None:
-        restore, keys, ids = _saved()
+        restore, keys, ids = saved_account()
         restore()
-        self.aws, self.left_out, self.is_checked = _aws(), left_out, is_checked
+        self.aws, self.left_out, self.is_checked = local_aws(), left_out, is_checked
         self._number = 0
         for name, statements in scp_documents().items() if left_out else ():
             if any(one["Sid"] == left_out for one in statements):
@@ -611,7 +611,7 @@ class Account:
 
     def leave(self, caller: Caller) -> None:
         """Try to take an SCP from the account."""
-        for policy in _saved()[2].values():
+        for policy in saved_account()[2].values():
             self.call(caller, "organizations", "detach_policy", PolicyId=policy, TargetId=UNIT)
 
     # The invariants
@@ -663,20 +663,20 @@ class Account:
 
     def _is_passed(self, arn: str, domain: str) -> bool:
         """Whether a role reaches no more than one that an approver passed in a domain, or than the strictest rules."""
-        role = self._entity(arn)
+        role = self.entity(arn)
         if role is None:
             return True
         widest = [permitted(each, NOW) for each in (*self.passed.get(domain, ()), STRICTEST)]
         return any(self.reach(role, NOW) <= each for each in widest)
 
     @staticmethod
-    def _entity(arn: str) -> Mapping[str, Any] | None:
+    def entity(arn: str) -> Mapping[str, Any] | None:
         of_kind = store._roles if ":role/" in arn else store._users
         found: Mapping[str, Any] | None = of_kind.get_scoped(arn.split(":")[4], None, arn.rpartition("/")[2])
         return found if found and found["Arn"] == arn else None
 
     def _is_alive(self, arn: str, role_id: str) -> bool:
-        entity = self._entity(arn)
+        entity = self.entity(arn)
         return entity is not None and role_id in {"", entity.get("RoleId")}
 
     @staticmethod
@@ -724,8 +724,8 @@ class Day(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self._stack = contextlib.ExitStack()
-        aws = _aws()
-        _saved()
+        aws = local_aws()
+        saved_account()
         self._stack.enter_context(aws.connected())
         self._stack.enter_context(aws.authorizing(updates_pass_roles=self.is_checked))
         self.account = Account(self.left_out, is_checked=self.is_checked)
