@@ -153,7 +153,7 @@ CLOUDFORMATION_TYPES = (
 )
 WIDER = {
     prevention.shipped: f"arn:aws:iam::{HERE}:role/CanvasBreakGlass",
-    prevention.organization: f"arn:aws:iam::{HERE}:role/canvas/approved-models/Research",
+    prevention.organization: f"arn:aws:iam::{HERE}:role/canvas/only-nova-and-sonnet/Research",
 }
 """A wider role of each file."""
 
