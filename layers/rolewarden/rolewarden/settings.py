@@ -155,12 +155,14 @@ class AlertSettings:
     """The settings of AlertFunction. `regions`, `member_stack_set` and `call_as` are as in SweepSettings.
 
     - `account`: the function's own account.
+    - `member_role`: the name of the function's role in other accounts. Empty if it cannot enter any.
     - `topic`: the ARN of the alarm topic.
     - `alerts_table`, `bindings_table`: the names of the tables.
     - `queues`: the name of the queue of each event source mapping, as `queues_of_mappings` gives it.
     """
 
     account: str
+    member_role: str
     topic: str
     alerts_table: str
     bindings_table: str
@@ -173,7 +175,7 @@ class AlertSettings:
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Self:
         """Read the settings from environment variables. Raises SettingsError."""
-        names = ("account", "bindings_table", "history", "regions", "member_stack_set", "call_as")
+        names = ("account", "member_role", "bindings_table", "history", "regions", "member_stack_set", "call_as")
         return cls(
             topic=alarm_topic(environment),
             alerts_table=_text(environment, "ALERTS_TABLE"),
