@@ -98,7 +98,7 @@ class AlertLimits:
 
         `is_verified` says that CloudTrail has the call. Such an alert has limits of its own.
         """
-        now, item = self.clock.now(), digest(key)
+        now, item = self.clock.now(), alert_digest(key)
         [row] = self._rows("alert", item) or [{}]
         # A row that counts for longer than an hour is not Rolewarden's. It would silence the alert.
         if now < row.get("closes", 0) <= now + WINDOW_SECONDS + SKEW_SECONDS:
@@ -116,7 +116,7 @@ class AlertLimits:
 
     def keep(self, key: AlertKey) -> None:
         """Count an alert as sent for WINDOW_SECONDS."""
-        self._set_end("alert", digest(key), WINDOW_SECONDS)
+        self._set_end("alert", alert_digest(key), WINDOW_SECONDS)
 
     def claim_notice(self, item: str) -> bool:
         """Claim a notice. Gives False if it was sent or is claimed. After it is sent, call `keep_notice`."""
@@ -189,7 +189,7 @@ def _limits(key: AlertKey, *, is_verified: bool) -> list[Limit]:
     """
     if not key.actor:
         return [Limit(f"sweep/{key.account}", f"sweeps of account {key.account}", MOST_OF_ACCOUNT, of_actor=False)]
-    caller = digest(key._replace(call="", resource="", is_refused=False))
+    caller = alert_digest(key._replace(call="", resource="", is_refused=False))
     if is_verified:
         return [Limit(f"verified/{caller}", key.actor, MOST_OF_ACTOR, of_actor=True)]
     kind, holds = ("account", False) if key.is_refused else ("callers", True)
@@ -197,6 +197,6 @@ def _limits(key: AlertKey, *, is_verified: bool) -> list[Limit]:
     return [Limit(f"actor/{caller}", key.actor, MOST_OF_ACTOR, of_actor=True, holds=True), of_account]
 
 
-def digest(key: AlertKey) -> str:
+def alert_digest(key: AlertKey) -> str:
     """A short text that is different for each key."""
     return hashlib.sha256(json.dumps(key).encode()).hexdigest()

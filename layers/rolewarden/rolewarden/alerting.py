@@ -25,14 +25,14 @@ from aws_lambda_powertools.metrics import MetricUnit
 
 from rolewarden import MEMBER_ROLES, alert
 from rolewarden.alert import Alert, AlertKey, compose, key_of
-from rolewarden.alert_limits import KEPT_NOTICE_SECONDS, AlertLimits, digest
+from rolewarden.alert_limits import KEPT_NOTICE_SECONDS, AlertLimits, alert_digest
 from rolewarden.aws import IAM_HOME_REGIONS, Aws
 from rolewarden.calls import SendsAlerts
 from rolewarden.clock import Clock
 from rolewarden.confirm import about_of, confirmed_row
 from rolewarden.errors import Refused, RetryLater
 from rolewarden.events import ACCOUNT, CLOUDTRAIL, cause_of, mapping, matched
-from rolewarden.held_alerts import EVERYWHERE, Held, HeldAlerts
+from rolewarden.held_alerts import EVERYWHERE, HeldAlert, HeldAlerts
 from rolewarden.history import StoredHistory
 from rolewarden.names import folded
 from rolewarden.origin import Cause
@@ -229,7 +229,7 @@ class Alerter:
         admission = self.limits.admit(key, message.headline, is_verified=is_verified)
         if limit := admission.reached:
             if limit.holds:
-                self._hold(event, key, message)
+                self._keep_until_shown(event, key, message)
             if self.limits.claim_notice(limit.item):
                 self._notify(alert.beyond(key, limit.most, of_actor=limit.of_actor, holds=limit.holds))
                 self.limits.keep_notice(limit.item)
@@ -240,16 +240,16 @@ class Alerter:
         self.limits.keep(key)
         return {"alert": message.headline}
 
-    def _hold(self, event: Mapping[str, Any], key: AlertKey, message: Alert) -> None:
+    def _keep_until_shown(self, event: Mapping[str, Any], key: AlertKey, message: Alert) -> None:
         """Keep an alert until CloudTrail shows its call. The record of a call is not kept: CloudTrail has it."""
         detail = mapping(event.get("detail"))
         if event.get("detail-type") == CLOUDTRAIL:
-            self.held.hold(key, str(detail.get("awsRegion")), str(detail.get("eventID")), message.headline, None)
+            self.held.keep(key, str(detail.get("awsRegion")), str(detail.get("eventID")), message.headline, None)
         else:
             cause = Cause.from_dict(detail.get("cause"))
-            self.held.hold(key, EVERYWHERE, cause.event_id, message.headline, event)
+            self.held.keep(key, EVERYWHERE, cause.event_id, message.headline, event)
 
-    def _send_held(self) -> list[Held]:
+    def _send_held(self) -> list[HeldAlert]:
         """Send the held alerts whose calls CloudTrail has. Gives those that have waited long enough without one."""
         held = self.held.all()
         sent = set()
@@ -267,7 +267,7 @@ class Alerter:
             key = key_of(event, about)
             is_caller = cause_of(record).principal == key.actor
             # A forged record can have the ID of another call.
-            if digest(key) == one.key and is_caller and one.item not in sent:
+            if alert_digest(key) == one.key and is_caller and one.item not in sent:
                 self._send(event, key, is_verified=True)
                 sent.add(one.item)
         late = [one for one in held if one.item not in sent and one.closes <= self.clock.now()]

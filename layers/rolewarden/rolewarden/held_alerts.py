@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from rolewarden.alert import AlertKey
-from rolewarden.alert_limits import ALERT_KEPT_SECONDS, digest
+from rolewarden.alert_limits import ALERT_KEPT_SECONDS, alert_digest
 from rolewarden.calls import ReadsWrites, WritesItems
 from rolewarden.clock import Clock
 from rolewarden.errors import Refused, RetryLater
@@ -30,14 +30,14 @@ HELD_SECONDS = 2 * 3600
 minutes, and this time is not guaranteed:
 https://docs.aws.amazon.com/awscloudtrail/latest/userguide/view-cloudtrail-events.html."""
 
-MOST_LOOKED_UP = 5_000
+MOST_CALLS_READ = 5_000
 """The number of calls that one run reads. AWS allows two pages of 50 a second, and the function has two minutes."""
 
 EVERYWHERE = "*"
 """The region of a finding: the call that caused it can be in each region that the stack covers."""
 
 
-class Held(NamedTuple):
+class HeldAlert(NamedTuple):
     """An alert that waits for its call.
 
     - `item`: the sort key of its row.
@@ -68,12 +68,12 @@ class HeldAlerts:
     regions: frozenset[str]
     clock: Clock
 
-    def hold(self, key: AlertKey, region: str, event_id: str, headline: str, event: Mapping[str, Any] | None) -> None:
+    def keep(self, key: AlertKey, region: str, event_id: str, headline: str, event: Mapping[str, Any] | None) -> None:
         """Hold an alert. A second time with the same key and call changes nothing."""
         now = int(self.clock.now())
         whole = {
             "scope": "held",
-            "item": f"{event_id} {digest(key)}",
+            "item": f"{event_id} {alert_digest(key)}",
             "account": key.account,
             "region": region,
             "headline": headline,
@@ -85,11 +85,11 @@ class HeldAlerts:
         times = {":now": now, ":latest": now + HELD_SECONDS}
         self.aws.put_unless(self.table, whole, "closes > :now AND closes <= :latest", times)
 
-    def all(self) -> list[Held]:
+    def all(self) -> list[HeldAlert]:
         """The alerts that are held."""
         rows = self.aws.query(self.table, {"scope": "held"})
         return [
-            Held(
+            HeldAlert(
                 str(row["item"]),
                 str(row["account"]),
                 str(row["region"]),
@@ -101,16 +101,16 @@ class HeldAlerts:
             for row in rows
         ]
 
-    def found(self, held: list[Held]) -> Iterator[tuple[Held, Mapping[str, Any]]]:
+    def found(self, held: list[HeldAlert]) -> Iterator[tuple[HeldAlert, Mapping[str, Any]]]:
         """Those of `held` whose calls are in CloudTrail's event history, each with CloudTrail's record."""
-        groups: dict[tuple[str, str], list[Held]] = defaultdict(list)
+        groups: dict[tuple[str, str], list[HeldAlert]] = defaultdict(list)
         for one in held:
             for region in self.regions if one.region == EVERYWHERE else {one.region} & self.regions:
                 groups[one.account, region].append(one)
-        left, now = MOST_LOOKED_UP, self.clock.now()
+        left, now = MOST_CALLS_READ, self.clock.now()
         # Forged records can be of any account and region. In another order each time, none of them is last for long.
         for (account, region), waiting in random.sample(sorted(groups.items()), len(groups)):
-            wanted = defaultdict[str, list[Held]](list)
+            wanted = defaultdict[str, list[HeldAlert]](list)
             for one in waiting:
                 wanted[one.event_id].append(one)
             since = min(one.closes for one in waiting) - 2 * HELD_SECONDS
@@ -129,7 +129,7 @@ class HeldAlerts:
                 logger.error("the event history has more calls than one run reads")
                 return
 
-    def forget(self, held: list[Held]) -> None:
+    def forget(self, held: list[HeldAlert]) -> None:
         """Delete the rows of alerts that were sent, or that a summary has."""
         keys = [{"scope": "held", "item": one.item} for one in held]
         self.aws.write_newer(self.table, (), keys, at=self.clock.now())
