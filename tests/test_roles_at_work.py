@@ -30,7 +30,7 @@ from rolewarden.settings import AlertSettings, DrillSettings, own_operations
 from rolewarden.stacks import StackReader
 from rolewarden.work import Recheck, Work
 from rolewarden_local.aws import ACCOUNT_ID, REGION
-from rolewarden_local.emulated._ministack import cloudformation
+from rolewarden_local.emulated._ministack import cloudformation, sts
 from rolewarden_local.scenes.seed import trusting
 
 from tests.conftest import sample
@@ -80,6 +80,9 @@ class Staff:
             for policy, document in rights.policies.items():
                 world.iam.put_role_policy(RoleName=name, PolicyName=policy, PolicyDocument=json.dumps(document))
             given = boto3.client("sts").assume_role(RoleArn=rights.role, RoleSessionName=rights.function)["Credentials"]
+            # Lambda puts this into the credentials of the function's code.
+            function = f"arn:aws:lambda:{REGION}:{ACCOUNT_ID}:function:{rights.function}"
+            sts._sessions[given["AccessKeyId"]]["SourceFunctionArn"] = function
             keys = (given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"])
             self._aws[rights.function] = Aws(boto3.Session(*keys, region_name=REGION))
 

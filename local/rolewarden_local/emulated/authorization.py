@@ -240,10 +240,10 @@ def _caller(request: Request) -> _Principal | None:
         if session.get("SessionPolicies") or session["PrincipalType"] not in {"AssumedRole", "User"}:
             raise Unsupported(f"session {session['Arn']}: neither a role's nor a user's without its own policies")
         kind, name = session["PrincipalType"], session["Arn"].split("/")[1 if ":sts:" in session["Arn"] else -1]
-        arn, user_id = session["Arn"], session["UserId"]
+        arn, user_id, function = session["Arn"], session["UserId"], session.get("SourceFunctionArn", "")
     elif key := iam._access_keys.get_scoped(request.account, None, request.access_key):
         kind, name = "User", key["UserName"]
-        arn = user_id = ""
+        arn = user_id = function = ""
     else:
         # An account's ID and "test" mean its root. An unknown key in the form of an issued one was revoked.
         return None if request.access_key.startswith(("AKIA", "ASIA")) else _root(request.account)
@@ -258,6 +258,7 @@ def _caller(request: Request) -> _Principal | None:
         "aws:PrincipalType": kind,
         "aws:userid": user_id or entity["UserId"],
         **({"aws:username": name} if kind == "User" else {}),
+        **({"lambda:SourceFunctionArn": function} if function else {}),
         **current_time(),
     }
     carried = entity.get("PermissionsBoundary")
