@@ -3,8 +3,10 @@
 The stack has `surplus: detach`. To add an attack, give `may` the permissions, make the calls, and check the roles.
 """
 
+import io
 import json
 import shutil
+import zipfile
 
 import boto3
 import pytest
@@ -263,3 +265,34 @@ def test_cloudformation_can_still_update_and_delete_the_tables(account):
 
     waited(is_deleted, "the stack is deleted")
     assert account.outputs["BindingsTable"] not in account.client("dynamodb").list_tables()["TableNames"]
+
+
+CODE = """
+import boto3
+
+def handler(event, _context):
+    try:
+        boto3.client("iam").attach_role_policy(**event)
+    except Exception as error:
+        return str(error)
+    return "attached"
+"""
+
+
+def test_another_function_with_the_role_of_enforcefunction_cannot_use_it(account):
+    resources = account.client("cloudformation").describe_stack_resources(StackName="rolewarden")["StackResources"]
+    [role] = [found["PhysicalResourceId"] for found in resources if found["LogicalResourceId"] == "EnforceFunctionRole"]
+    package = io.BytesIO()
+    with zipfile.ZipFile(package, "w") as archive:
+        archive.writestr("app.py", CODE)
+    functions = account.client("lambda")
+    arn = f"arn:aws:iam::{ACCOUNT}:role/rolewarden/{role}"
+    code = {"ZipFile": package.getvalue()}
+    functions.create_function(
+        FunctionName="theirs", Runtime="python3.13", Role=arn, Handler="app.handler", Code=code
+    )
+    event = json.dumps({"RoleName": "CanvasOmar", "PolicyArn": ARN}).encode()
+    answer = functions.invoke(FunctionName="theirs", Payload=event)["Payload"].read().decode()
+    functions.delete_function(FunctionName="theirs")
+    assert "AccessDenied" in answer
+    assert "explicit deny" in answer
