@@ -164,9 +164,9 @@ def of_stack(stack: str) -> list[Rights]:
     # In boto3's types a policy document is a string or a mapping, but a client always returns a mapping.
     iam: Any = boto3.client("iam")
     functions = boto3.client("lambda")
-    resources = boto3.client("cloudformation").describe_stack_resources(StackName=stack)["StackResources"]
+    pages = boto3.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=stack)
     rights = []
-    for resource in resources:
+    for resource in (each for page in pages for each in page["StackResourceSummaries"]):
         if resource["ResourceType"] != "AWS::Lambda::Function":
             continue
         role = functions.get_function_configuration(FunctionName=resource["PhysicalResourceId"])["Role"]

@@ -12,14 +12,16 @@ from rolewarden.held_alerts import HELD_SECONDS
 from rolewarden.own_operations import OwnOperations
 from rolewarden.record import metrics
 from rolewarden.settings import AlertSettings
+from rolewarden.stacks import StackReader
 from rolewarden.verdicts import Verdict
 from rolewarden.work import HEARTBEAT
 from rolewarden_cli.figures import Figure
 
 from tests.guardrail_texts import SINGLED_OUT
+from tests.handlers import STACK
 from tests.publishing import tamper
 from tests.scripts import scripts
-from tests.stacks import ACCOUNT, FUNCTIONS, RECEIVERS, STACK, translated
+from tests.stacks import ACCOUNT, FUNCTIONS, RECEIVERS, translated
 
 [template_pages] = scripts("docs", "template_pages")
 
@@ -59,7 +61,8 @@ def counted(world, tmp_path, monkeypatch):
     rules.write_text(f"surplus: detach\n{SINGLED_OUT}")
     loose = world.under(rules)
     loose.sweep(), loose.detach_surplus()
-    alerter = Alerter.of(world.runtime.aws, AlertSettings.read(world.environment), OwnOperations(None, STACK, {}))
+    operations = OwnOperations(StackReader(world.runtime.aws), STACK, {})
+    alerter = Alerter.of(world.runtime.aws, AlertSettings.read(world.environment), operations)
     alerter.held.keep(AlertKey(ACCOUNT, "a", "b", "c"), "us-east-1", "x", "a call that CloudTrail does not have", None)
     alerter.clock.now = lambda: time.time() + HELD_SECONDS + 1
     alerter.handle({"step": SUMMARY})

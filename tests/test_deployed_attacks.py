@@ -194,7 +194,8 @@ def problems(account):
 
 def test_the_sweep_finds_each_part_of_the_stack_that_a_caller_silences(account, may):
     assert problems(account) == []
-    stack = account.client("cloudformation").list_stack_resources(StackName="rolewarden")["StackResourceSummaries"]
+    pages = account.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName="rolewarden")
+    stack = (found for page in pages for found in page["StackResourceSummaries"])
     named = {found["LogicalResourceId"]: found["PhysicalResourceId"] for found in stack}
 
     events, rule = may("events:PutRule")("events"), named["AlertFunctionSelfRulesAndAlarms"]
@@ -254,19 +255,6 @@ def test_a_caller_with_a_queue_cannot_send_its_messages_to_the_dead_letter_queue
         sqs.set_queue_attributes(QueueUrl=own, Attributes={"RedrivePolicy": redrive})
 
 
-def test_cloudformation_can_still_update_and_delete_the_tables(account):
-    # This is the last test of the module, because it deletes the stack.
-    stacks = account.client("cloudformation")
-    stacks.delete_stack(StackName="rolewarden")
-
-    def is_deleted():
-        [stack] = [each for each in stacks.list_stacks()["StackSummaries"] if each["StackName"] == "rolewarden"]
-        return stack["StackStatus"] == "DELETE_COMPLETE"
-
-    waited(is_deleted, "the stack is deleted")
-    assert account.outputs["BindingsTable"] not in account.client("dynamodb").list_tables()["TableNames"]
-
-
 CODE = """
 import boto3
 
@@ -280,19 +268,28 @@ def handler(event, _context):
 
 
 def test_another_function_with_the_role_of_enforcefunction_cannot_use_it(account):
-    resources = account.client("cloudformation").describe_stack_resources(StackName="rolewarden")["StackResources"]
-    [role] = [found["PhysicalResourceId"] for found in resources if found["LogicalResourceId"] == "EnforceFunctionRole"]
     package = io.BytesIO()
     with zipfile.ZipFile(package, "w") as archive:
         archive.writestr("app.py", CODE)
     functions = account.client("lambda")
-    arn = f"arn:aws:iam::{ACCOUNT}:role/rolewarden/{role}"
+    arn = f"arn:aws:iam::{ACCOUNT}:role/rolewarden/{physical(account, 'EnforceFunctionRole')}"
     code = {"ZipFile": package.getvalue()}
-    functions.create_function(
-        FunctionName="theirs", Runtime="python3.13", Role=arn, Handler="app.handler", Code=code
-    )
+    functions.create_function(FunctionName="theirs", Runtime="python3.13", Role=arn, Handler="app.handler", Code=code)
     event = json.dumps({"RoleName": "CanvasOmar", "PolicyArn": ARN}).encode()
     answer = functions.invoke(FunctionName="theirs", Payload=event)["Payload"].read().decode()
     functions.delete_function(FunctionName="theirs")
     assert "AccessDenied" in answer
     assert "explicit deny" in answer
+
+
+def test_cloudformation_can_still_update_and_delete_the_tables(account):
+    # This is the last test of the module, because it deletes the stack.
+    stacks = account.client("cloudformation")
+    stacks.delete_stack(StackName="rolewarden")
+
+    def is_deleted():
+        [stack] = [each for each in stacks.list_stacks()["StackSummaries"] if each["StackName"] == "rolewarden"]
+        return stack["StackStatus"] == "DELETE_COMPLETE"
+
+    waited(is_deleted, "the stack is deleted")
+    assert account.outputs["BindingsTable"] not in account.client("dynamodb").list_tables()["TableNames"]
