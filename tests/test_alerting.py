@@ -6,10 +6,10 @@ from dataclasses import replace
 import boto3
 import pytest
 from rolewarden.alert_limits import MOST_OF_ACCOUNT, MOST_OF_ACTOR, NARROWED_SECONDS, WINDOW_SECONDS
-from rolewarden.alerting import SUMMARY, Alerter
+from rolewarden.alerting import LOOK_SECONDS, SUMMARY, Alerter
 from rolewarden.errors import RetryLater
 from rolewarden.events import cause_of
-from rolewarden.held_alerts import HELD_SECONDS
+from rolewarden.held_alerts import HELD_SECONDS, HOUR
 from rolewarden.own_operations import OwnOperations
 from rolewarden.record import metrics
 from rolewarden.settings import AlertSettings
@@ -194,7 +194,7 @@ def test_a_caller_with_many_different_calls_is_limited_and_named_once_and_anothe
     assert "arn:aws:iam::111122223333:user/mallory" in limit
     desk.gets(call(actor="user/eve", **rule(0)))
     assert len(desk.mails()) == 1
-    desk.wait(HELD_SECONDS + 1)
+    desk.wait(HELD_SECONDS + HOUR + 1)
     desk.gets({"step": SUMMARY})
     [text] = desk.mails().values()
     # The sample has one ID of a call for all of them, and CloudTrail has no such call.
@@ -489,7 +489,7 @@ def test_forged_records_with_a_new_caller_each_time_are_a_limited_number_of_mail
 def test_forged_records_end_in_one_summary_and_a_metric(desk, capsys):
     flooded(desk)
     desk.mails()
-    desk.wait(HELD_SECONDS + 1)
+    desk.wait(HELD_SECONDS + HOUR + 1)
     metrics.clear_metrics()
     desk.gets({"step": SUMMARY})
     [text] = desk.mails().values()
@@ -523,11 +523,12 @@ def test_a_call_that_cloudtrail_shows_late_is_a_mail_and_one_that_it_cannot_show
     with desk.world.aws.failing("LookupEvents", "AccessDeniedException", status=403):
         desk.gets({"step": SUMMARY})
         assert desk.mails() == {}
+    desk.wait(LOOK_SECONDS + 1)
     desk.gets({"step": SUMMARY})
     [subject] = desk.mails()
     assert "PutRolePolicy" in subject
     desk.gets(changed(desk, "CanvasOmar"))
-    desk.wait(HELD_SECONDS + 1)
+    desk.wait(HELD_SECONDS + HOUR + 1)
     with desk.world.aws.failing("LookupEvents", "AccessDeniedException", status=403):
         desk.gets({"step": SUMMARY})
     [text] = desk.mails().values()
@@ -564,6 +565,27 @@ def test_forged_records_in_the_name_of_a_caller_hide_no_call_of_that_caller(desk
     desk.gets({"step": SUMMARY})
     [subject] = desk.mails()
     assert subject.endswith("called PutRolePolicy on role CanvasFull")
+
+
+def test_a_caller_who_asks_for_the_summary_again_and_again_causes_one_look_at_cloudtrail(desk):
+    flooded(desk)
+    mark = desk.world.aws.mark()
+    for _ in range(10):
+        desk.gets({"step": SUMMARY})
+    assert [call.operation for call in desk.world.aws.calls(mark)].count("LookupEvents") == 1
+
+
+def test_the_number_of_forged_records_does_not_change_the_number_of_calls_to_cloudtrail(desk):
+    flooded(desk)
+    for number in range(50):
+        desk.gets(forged(2_000 + number, eventName=f"Invented{number}"))
+    event = changed(desk)
+    desk.gets(event)
+    desk.mails()
+    mark = desk.world.aws.mark()
+    desk.gets({"step": SUMMARY})
+    assert [call.operation for call in desk.world.aws.calls(mark)].count("LookupEvents") == 1
+    assert len(desk.mails()) == 1
 
 
 def test_a_caller_whose_many_calls_cloudtrail_shows_is_limited_too(desk):

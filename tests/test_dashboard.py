@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 from rolewarden.alert import AlertKey
 from rolewarden.alerting import SUMMARY, Alerter
-from rolewarden.held_alerts import HELD_SECONDS
+from rolewarden.held_alerts import HELD_SECONDS, HOUR
 from rolewarden.own_operations import OwnOperations
 from rolewarden.record import metrics
 from rolewarden.settings import AlertSettings
@@ -64,7 +64,7 @@ def counted(world, tmp_path, monkeypatch):
     operations = OwnOperations(StackReader(world.runtime.aws), STACK, {})
     alerter = Alerter.of(world.runtime.aws, AlertSettings.read(world.environment), operations)
     alerter.held.keep(AlertKey(ACCOUNT, "a", "b", "c"), "us-east-1", "x", "a call that CloudTrail does not have", None)
-    alerter.clock.now = lambda: time.time() + HELD_SECONDS + 1
+    alerter.clock.now = lambda: time.time() + HELD_SECONDS + HOUR + 1
     alerter.handle({"step": SUMMARY})
     return found
 

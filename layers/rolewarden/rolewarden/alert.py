@@ -180,15 +180,17 @@ def beyond(key: AlertKey, most: int, *, of_actor: bool, holds: bool = False) -> 
 def summary(
     repeated: Sequence[tuple[str, int]],
     left_out: Sequence[tuple[str, int]],
-    unverified: Sequence[tuple[str, str]] = (),
+    unverified: int = 0,
+    examples: Sequence[tuple[str, str]] = (),
 ) -> Alert:
     """The alert that says how often alerts were repeated, and how many were left out.
 
     - `repeated`: the headline of each alert that was sent once, and the number of further ones like it.
     - `left_out`: each caller or account that caused too many different alerts, and the number of alerts left out.
-    - `unverified`: the headline of each alert whose call CloudTrail does not show, and the ID of the call.
+    - `unverified`: the number of alerts whose calls CloudTrail does not show.
+    - `examples`: the headlines of some of them, each with the ID of the call.
     """
-    total = sum(number for _, number in (*repeated, *left_out)) + len(unverified)
+    total = sum(number for _, number in (*repeated, *left_out)) + unverified
     rows: list[_Row] = [("What", f"{total} further alerts within an hour were not sent one by one")]
     rows += [
         ("Repeated", f"{_times(number)} more: {plain_text(headline, 128)}")
@@ -196,13 +198,11 @@ def summary(
     ]
     rows += [("Left out", f"{number} alerts about {plain_name(who, 128)}") for who, number in left_out[:SUMMARY_ROWS]]
     if unverified:
-        text = (
-            f"CloudTrail's event history did not show the calls of {len(unverified)} alerts: a caller may have forged "
-        )
+        text = f"CloudTrail's event history did not show the calls of {unverified} alerts: a caller may have forged "
         rows.append(("Unverified", f"{text}their records, so do not act on the named callers"))
     rows += [
         ("Unverified", f"{plain_text(headline, 128)}, event {matched(_EVENT_ID, event_id) or 'without an ID'}")
-        for headline, event_id in unverified[:SUMMARY_ROWS]
+        for headline, event_id in examples[:SUMMARY_ROWS]
     ]
     rows += [
         ("Done", "counted these alerts"),

@@ -6,12 +6,11 @@ alerts of a caller, and of an account, is limited, and reaching the limit is an 
 and accounts still arrive. A caller could also forge records with another caller each time. So beyond a number of
 alerts of an account, an alert is held until CloudTrail shows its call (`rolewarden.held_alerts`).
 
-The table has rows of five scopes. Each row counts until the time `closes`:
+The table has rows of four scopes, besides those of `rolewarden.held_alerts`. Each row counts until the time `closes`:
 
 - `alert`: an alert that was sent, with the number of `repeats`.
 - `limit`: the number of different alerts of a caller or account (`kinds`), and of those left out (`beyond`).
 - `notice`: an alert about a limit, or about a row of the history. It is sent only once.
-- `held`: an alert that waits for its call.
 - `narrowed`: a trail that logged less than Rolewarden needs, and may be restored since then.
 """
 

@@ -32,7 +32,7 @@ from rolewarden.clock import Clock
 from rolewarden.confirm import about_of, confirmed_row
 from rolewarden.errors import Refused, RetryLater
 from rolewarden.events import ACCOUNT, CLOUDTRAIL, cause_of, mapping, matched
-from rolewarden.held_alerts import EVERYWHERE, HeldAlert, HeldAlerts
+from rolewarden.held_alerts import EVERYWHERE, HeldAlerts
 from rolewarden.history import StoredHistory
 from rolewarden.names import folded
 from rolewarden.origin import Cause
@@ -53,6 +53,12 @@ _NOTHING_THERE = re.compile(r"NoSuch|NotFound|NonExistent|DoesNotExist|Throttl|T
 
 _TOO_MANY = "too many different alerts"
 """The answer about an alert that a limit leaves out."""
+
+LOOK_SECONDS = 300
+"""Seconds between two looks at CloudTrail's event history."""
+
+_LOOK = "look at the event history"
+"""The key of the row that keeps two looks apart."""
 
 _HELD = "held until CloudTrail shows the call"
 """The answer about an alert that waits for its call."""
@@ -249,43 +255,46 @@ class Alerter:
             cause = Cause.from_dict(detail.get("cause"))
             self.held.keep(key, EVERYWHERE, cause.event_id, message.headline, event)
 
-    def _send_held(self) -> list[HeldAlert]:
-        """Send the held alerts whose calls CloudTrail has. Gives those that have waited long enough without one."""
-        held = self.held.all()
-        sent = set()
-        for one, record in self.held.found(held):
-            source = str(record.get("eventSource")).partition(".")[0]
+    def _send_held(self) -> None:
+        """Send the held alerts whose calls CloudTrail has. Raises RetryLater."""
+        for one, record in self.held.found():
+            account, _, region = one.place.partition(" ")
             of_call = {
-                "source": f"aws.{source}",
+                "source": f"aws.{str(record.get('eventSource')).partition('.')[0]}",
                 "detail-type": CLOUDTRAIL,
-                "account": one.account,
-                "region": one.region,
+                "account": account,
+                "region": region,
                 "detail": record,
             }
             event = one.event or of_call
             about = about_of(event.get("detail-type"), mapping(event.get("detail"))) if one.event else ""
             key = key_of(event, about)
-            is_caller = cause_of(record).principal == key.actor
             # A forged record can have the ID of another call.
-            if alert_digest(key) == one.key and is_caller and one.item not in sent:
+            if alert_digest(key) == one.key and cause_of(record).principal == key.actor:
                 self._send(event, key, is_verified=True)
-                sent.add(one.item)
-        late = [one for one in held if one.item not in sent and one.closes <= self.clock.now()]
-        self.held.forget([one for one in held if one.item in sent])
-        return late
+                self.held.forget_sent(one)
 
     def _send_summary(self) -> dict[str, Any]:
-        late = self._send_held()
+        # CloudTrail answers few look-ups a second, so a caller must not cause one after the other.
+        if self.limits.claim_notice(_LOOK):
+            try:
+                self._send_held()
+            except RetryLater as error:
+                logger.error("not every held alert could be decided", extra={"why": str(error)})
+            self.limits.keep_notice(_LOOK, LOOK_SECONDS)
+        late = self.held.late()
+        unverified = sum(one.number for one in late)
         counted = self.limits.counted()
         sent = ""
-        if late:
-            metrics.add_metric("UnverifiedAlerts", MetricUnit.Count, len(late))
-        if counted.repeated or counted.left_out or late:
-            message = alert.summary(counted.repeated, counted.left_out, [(one.headline, one.event_id) for one in late])
+        if unverified:
+            metrics.add_metric("UnverifiedAlerts", MetricUnit.Count, unverified)
+        if counted.repeated or counted.left_out or unverified:
+            examples = [example for one in late for example in one.examples]
+            message = alert.summary(counted.repeated, counted.left_out, unverified, examples)
             self._notify(message)
             sent = message.headline
         self.limits.forget(counted)
-        self.held.forget(late)
+        self.held.forget_late(late)
         return {"alert": sent}
 
     def _notify(self, message: Alert) -> None:
