@@ -104,8 +104,8 @@ class HeldAlerts:
             account, region, hour = str(row["item"]).split(" ")
             for one in self.regions if region == EVERYWHERE else {region}:
                 places[account, one].add(f"{account} {region}")
-                begin = int(hour) * HOUR - HELD_SECONDS
-                since[account, one] = min(begin, since.get((account, one), begin))
+                oldest = int(hour) * HOUR - HELD_SECONDS
+                since[account, one] = min(oldest, since.get((account, one), oldest))
         left = MOST_CALLS_READ
         # Forged records can be of any account and region. In another order each time, none of them is last for long.
         for account, region in random.sample(sorted(places), len(places)):
