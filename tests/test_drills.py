@@ -11,6 +11,7 @@ import pytest
 from botocore.config import Config
 from rolewarden.canary import NOT_DRILLED
 from rolewarden.check import check
+from rolewarden.driller import REQUEST_SECONDS
 from rolewarden.work import HEARTBEAT
 from rolewarden_local.aws import ACCOUNT_ID
 from rolewarden_local.emulated.alarms import metrics_in
@@ -261,12 +262,22 @@ def test_the_calls_of_a_pulse_and_of_a_full_drill_are_few(world):
 
     with ground.late():
         sent, heard = calls("pulse")
-        assert sent == ["PutItem", "TagRole", "PutItem", "AddTags"]
+        assert sent == ["Query", "PutItem", "TagRole", "PutItem", "AddTags"]
         # The event of the role also leads to an ordinary evaluation, which is one query.
         assert Counter(heard) == {"Query": 3, "PutItem": 4, "PutEvents": 2}
         sent, heard = calls("drill")
         assert sent == ["Query", "PutItem", "DetachRolePolicy"]
         assert heard == ["Query", "Query", "GetRole", "AttachRolePolicy", "PutItem", "PutEvents", "PutItem"]
+
+
+def test_a_caller_who_requests_pulse_after_pulse_causes_one_in_ten_seconds(world):
+    ground = one_account(world)
+    requests = [{"step": "pulse", "account": ACCOUNT_ID}, {"step": "drill", "account": ACCOUNT_ID}] * 5
+    nonces = {drill["nonce"] for request in requests for drill in ground.driller.handle(request)["drills"]}
+    assert len({nonce for nonce in nonces if nonce.startswith("pulse.")}) == 2
+    ground.wait(REQUEST_SECONDS + 1)
+    again = ground.driller.handle(requests[0])["drills"]
+    assert not nonces & {drill["nonce"] for drill in again}
 
 
 def test_an_event_of_a_sweep_drills_only_a_covered_account_and_not_twice(world):
