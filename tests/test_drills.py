@@ -230,6 +230,26 @@ def test_a_detachment_by_another_caller_is_a_finding_and_is_undone(world, forged
     assert kinds(ground) - before == {"Account Finding", "Canary Restored"}
 
 
+def test_forged_detachments_of_the_canarys_policy_write_nothing_to_iam(world):
+    ground, policy = one_account(world), f"arn:aws:iam::{ACCOUNT_ID}:policy/rolewarden/drill.canary"
+    with ground.late():
+        boto3.client("iam").detach_role_policy(RoleName="rolewarden-canary", PolicyArn=policy)
+    event = world.event("DetachRolePolicy")
+    ground.wait(30)
+    mark = world.aws.mark()
+    for number in range(3):
+        invented = {"type": "IAMUser", "arn": f"arn:aws:iam::{ACCOUNT_ID}:user/invented{number}"}
+        detail = {
+            **event["detail"],
+            "userIdentity": invented,
+            "eventID": f"0000000{number}-0000-4000-8000-000000000000",
+        }
+        world.enforcer.handle_event({**event, "detail": detail})
+    calls = [call.operation for call in world.aws.calls(mark)]
+    assert calls.count("ListAttachedRolePolicies") == 3
+    assert "AttachRolePolicy" not in calls
+
+
 def test_a_canary_that_a_domain_uses_is_an_ordinary_role(world):
     ground = one_account(world)
     role = world.iam.get_role(RoleName="rolewarden-canary")["Role"]["Arn"]
