@@ -94,7 +94,7 @@ class HeldAlerts:
         closes = (hour + 1) * HOUR + HELD_SECONDS
         counts = {"scope": "holding", "item": f"{place} {hour}", "closes": closes, **common}
         self.aws.put_unless(self.table, counts, "attribute_exists(closes)")
-        self._count(f"{place} {hour}", "held")
+        self._add(f"{place} {hour}", "held")
 
     def found(self) -> Iterator[tuple[HeldAlert, Mapping[str, Any]]]:
         """The held alerts whose calls are in CloudTrail's event history, each with CloudTrail's record."""
@@ -127,7 +127,7 @@ class HeldAlerts:
         """Delete the row of an alert that was sent."""
         keys = [{"scope": f"held/{one.place}", "item": one.item}]
         self.aws.write_newer(self.table, (), keys, at=self.clock.now())
-        self._count(f"{one.place} {one.hour}", "sent")
+        self._add(f"{one.place} {one.hour}", "sent")
 
     def late(self) -> list[LateAlerts]:
         """The alerts that have waited long enough."""
@@ -152,5 +152,5 @@ class HeldAlerts:
             event = json.loads(row["event"]) if "event" in row else None
             yield HeldAlert(place, str(row["item"]), str(row["item"]).partition(" ")[2], event, int(row["hour"]))
 
-    def _count(self, item: str, number: str) -> None:
+    def _add(self, item: str, number: str) -> None:
         self.aws.update(self.table, {"scope": "holding", "item": item}, f"ADD {number} :one", {":one": 1})
