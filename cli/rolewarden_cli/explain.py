@@ -9,7 +9,6 @@ from typing import Any
 
 from rolewarden.bindings import Binding, RoleKey
 from rolewarden.changes import criteria
-from rolewarden.errors import RolewardenError
 from rolewarden.guardrails import Rules
 from rolewarden.policies import boundary_name, compile_guardrail, is_boundary, policy_arn
 from rolewarden.verdicts import Verdict
@@ -17,14 +16,10 @@ from rolewarden.verdicts import Verdict
 from rolewarden_cli.access import Decision, Judge, Statement
 from rolewarden_cli.answers import HIDDEN, merged, shown, shown_as
 from rolewarden_cli.connect import Connection
-from rolewarden_cli.history import Entry, read_history
+from rolewarden_cli.history import Entry, NoSuchRoleError, read_history
 from rolewarden_cli.inventory import Inventory, Progress, ignore_progress
 from rolewarden_cli.models import Model, Models
 from rolewarden_cli.plan import PlannedRole, compared
-
-
-class NoSuchRoleError(RolewardenError):
-    """The account has no role with this name."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +55,7 @@ class Explanation:
 
     - `planned`: the plan for the role, None if no subject uses it.
     - `recorded`: whether a stack is deployed, which records a history.
+    - `is_listed`: whether a list of Bedrock or JumpStart models has the model.
     - `unread`: a line for each part of the account that could not be read.
     """
 
@@ -71,6 +67,7 @@ class Explanation:
     planned: PlannedRole | None = field(metadata=HIDDEN)
     reasons: tuple[ReasonForAccess, ...]
     recorded: bool
+    is_listed: bool
     unread: tuple[str, ...] = ()
 
     @property
@@ -160,6 +157,7 @@ def explain_role(
         planned,
         tuple(_reason(statement, inventory, rules, bindings, entries) for statement in deciding.values()),
         connection.tables is not None,
+        not models.unlisted,
         tuple(filter(None, (*sorted(judge.unjudged), judge.scps.unread))),
     )
 

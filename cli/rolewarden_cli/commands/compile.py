@@ -14,11 +14,12 @@ from rolewarden_cli import console
 from rolewarden_cli.answers import print_json
 from rolewarden_cli.commands import ExitCode
 from rolewarden_cli.console import counted, show_problems
+from rolewarden_cli.files import write_all
 from rolewarden_cli.lines import print_document, print_line
 from rolewarden_cli.notes import note
 from rolewarden_cli.options import AsJson, RulesFile, UsageError
 from rolewarden_cli.protect import text
-from rolewarden_cli.rules import DEFAULT_FILE, CheckedFile, readable, write
+from rolewarden_cli.rules import DEFAULT_FILE, CheckedFile, readable
 from rolewarden_cli.shipped import here_or_shipped
 
 
@@ -51,7 +52,7 @@ def run_compile(
         _show_prevention(prevention, scope, partition, out, as_json)
         return
     texts = {policy.name: readable(policy) for policy in found.policies}
-    written = write({name: f"{text}\n" for name, text in texts.items()}, out) if out else None
+    written = write_all({name: f"{text}\n" for name, text in texts.items()}, out) if out else None
     if as_json:
         print_json({"policies": {policy.name: policy.document for policy in found.policies}})
     else:
@@ -72,7 +73,7 @@ def _show(texts: Mapping[str, str], written: Sequence[Path] | None) -> None:
 def _show_prevention(prevention: Prevention, scope: Scope, partition: str, out: Path | None, as_json: bool) -> None:
     policies = prevention.policies
     # White space counts in an SCP, so a file has none.
-    written = write({policy.name: policy.text for policy in policies}, out) if out else None
+    written = write_all({policy.name: policy.text for policy in policies}, out) if out else None
     if as_json:
         print_json(
             {
