@@ -16,10 +16,9 @@ from moto.sagemaker.models import sagemaker_backends
 from rolewarden.errors import RolewardenError
 
 from rolewarden_local.emulated import access, sagemaker
-from rolewarden_local.emulated.apps import SERVICE, SESSION
 from rolewarden_local.emulated._ministack import sts
+from rolewarden_local.emulated.apps import SERVICE, SESSION
 from rolewarden_local.emulated.judge import current_time
-
 
 _NUMBERS: Final = itertools.count(1)
 
