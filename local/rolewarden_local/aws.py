@@ -34,6 +34,7 @@ from rolewarden_local.emulated import (
     faults,
     functions,
     iam,
+    layers,
     loops,
     order,
     organization,
@@ -616,6 +617,7 @@ def _install(aws: LocalAws) -> None:
         app, "_dispatch_service_request", dispatch, "Calls are routed, recorded and made to fail on demand there."
     ).install()
     functions.install_functions()
+    layers.install_layers()
     delivery.install_delivery()
     loops.install_loops()
 
