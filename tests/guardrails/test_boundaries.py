@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from functools import cache
 
@@ -32,7 +32,7 @@ from rolewarden_local.emulated.judge import judge
 from tests.guardrails.probes import ALLOW_EVERYTHING, PAGE, REQUESTS, Request, context_of
 from tests.guardrails.strategies import guardrails
 
-ADMINISTRATOR = {"AdministratorAccess": ALLOW_EVERYTHING}
+ADMINISTRATOR = {"AdministratorAccess": json.dumps(ALLOW_EVERYTHING)}
 
 
 def rules(text: str) -> Rules:
@@ -52,7 +52,7 @@ def attached(some: Iterable[Guardrail]) -> dict[str, Document]:
     return {policy.name: policy.document for policy in found}
 
 
-def allowed(policies: dict[str, Document], request: Request, boundary: Document | None = None) -> bool:
+def allowed(policies: Mapping[str, Document | str], request: Request, boundary: str | None = None) -> bool:
     return all(
         judge(policies, request.action, resource, context_of(request, resource), boundary=boundary).allowed
         for resource in request.resources
@@ -61,8 +61,8 @@ def allowed(policies: dict[str, Document], request: Request, boundary: Document 
 
 def differing(some: Sequence[Guardrail], requests: Iterable[Request]) -> list[str]:
     """The requests on which the boundary and the guardrails decide differently."""
-    boundary = compile_boundary(some, "aws").document
-    carried = {**ADMINISTRATOR, **attached(some)}
+    boundary = json.dumps(compile_boundary(some, "aws").document)
+    carried = {**ADMINISTRATOR, **{name: json.dumps(document) for name, document in attached(some).items()}}
     return [
         f"{request.action}, {request.why}"
         for request in requests
@@ -112,7 +112,7 @@ def test_the_boundary_of_several_guardrails_denies_every_request_that_one_of_the
 
 @pytest.mark.parametrize("name", FITTING)
 def test_the_boundary_allows_nothing_to_a_role_without_policies(name: str) -> None:
-    boundary = compile_boundary([of_the_page(name)], "aws").document
+    boundary = json.dumps(compile_boundary([of_the_page(name)], "aws").document)
     assert not any(allowed({}, request, boundary) for request in REQUESTS)
 
 
