@@ -42,7 +42,7 @@ settings.register_profile("unhurried", deadline=None, suppress_health_check=[Hea
 settings.load_profile("unhurried")
 
 
-# jsonschema, which the SAM translator imports, checks the formats of RFC 3987 if this package can be imported. Its import
+# jsonschema, which the SAM translator imports, checks the formats of RFC 3987 if it can import this package. The import
 # builds a grammar in more than a second, and no schema of the tests has these formats.
 sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
 

@@ -141,8 +141,6 @@ class LocalAws:
         order.ORDER.seed = order.Order.seed
         loops.CHAINS.forget()
         delivery.DELIVERY.forget()
-        organization.reset_organization()
-        stacksets.reset_stacksets()
         regions.ENABLED.clear()
         stack_calls.RECORDING.on = False
         self._faults.clear()

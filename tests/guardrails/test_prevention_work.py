@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
+
 import pytest
+from rolewarden.guardrails import Rules
+from rolewarden.policies import Document
 from rolewarden.prevention import wider_callers
 from rolewarden_cli.admission import AdmissionPolicies
 
@@ -91,14 +96,19 @@ WORK = [
 ]
 
 
+@cache
+def documents(rules: Callable[[], Rules]) -> dict[str, Document]:
+    """The service control policies for these rules, and those of the admission."""
+    return {**scps(rules()), **AdmissionPolicies(wider_callers(rules(), "aws"), (APPROVER,)).documents()}
+
+
 @pytest.mark.parametrize("rules", [prevention.shipped, prevention.organization])
 @pytest.mark.parametrize(("caller", "action", "resource", "context"), WORK)
 def test_ordinary_work_of_an_unlisted_caller_is_allowed(rules, caller, action, resource, context) -> None:
     request = Request("", action, [resource], context)
-    admission = AdmissionPolicies(wider_callers(rules(), "aws"), (APPROVER,)).documents()
     # Only the sessions of these callers have the name that SageMaker gives.
     session = "AROAEXAMPLE:SageMaker" if caller in {ANALYST, PIPELINE, PROJECT} else "AROAEXAMPLE:me"
-    assert not is_denied({**scps(rules()), **admission}, request, Call(request, caller, session=session).context)
+    assert not is_denied(documents(rules), request, Call(request, caller, session=session).context)
 
 
 def test_the_page_has_the_number_of_probes_of_ordinary_work() -> None:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from rolewarden_local.emulated import sagemaker
+from rolewarden_local.emulated import organization, sagemaker, stacksets
 from rolewarden_local.emulated._ministack import app, responses
 
 _SCOPED = (responses.AccountScopedDict, responses.AccountRegionScopedDict)
@@ -21,20 +21,26 @@ def reset_all() -> None:
     """Delete every resource of every account."""
     app._reset_all_state()
     sagemaker.reset_sagemaker()
+    organization.reset_organization()
+    stacksets.reset_stacksets()
 
 
 def saved() -> Callable[[], None]:
     """Save every resource of every account, except STS sessions, and return a function that restores them."""
     stores = _stores()
     # One call copies all stores, so that an object that two stores share is also shared by their copies.
-    kept = copy.deepcopy(([store._data for store in stores], sagemaker.state()))
+    kept = copy.deepcopy(
+        ([store._data for store in stores], sagemaker.state(), organization.state(), stacksets.state())
+    )
 
     def restore() -> None:
         reset_all()
-        contents, of_sagemaker = copy.deepcopy(kept)
+        contents, of_sagemaker, of_organization, of_stacksets = copy.deepcopy(kept)
         for store, content in zip(stores, contents, strict=True):
             store._data = content
         sagemaker.restore(of_sagemaker)
+        organization.restore(of_organization)
+        stacksets.restore(of_stacksets)
 
     return restore
 

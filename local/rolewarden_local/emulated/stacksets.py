@@ -198,6 +198,17 @@ def reset_stacksets() -> None:
     reset_execution()
 
 
+def state() -> dict[tuple[str, str, str], StackSet]:
+    """Every StackSet."""
+    return _SETS
+
+
+def restore(saved: Mapping[tuple[str, str, str], StackSet]) -> None:
+    """Make the StackSets that `state` has returned."""
+    _SETS.clear()
+    _SETS.update(saved)
+
+
 def follow_organization() -> None:
     """Deploy automatically: update each StackSet for accounts that have joined or left."""
     for found in list(_SETS.values()):
