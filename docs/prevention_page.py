@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rolewarden.guardrails import Rules
 from rolewarden.guardrails_file import read_yaml
-from rolewarden.policies import SCP_SIZE
+from rolewarden.packing import SCP_SIZE
 from rolewarden.prevention import SLOTS, Scope, compile_prevention
 
 ROOT = Path(__file__).parent.parent

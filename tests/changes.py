@@ -13,7 +13,8 @@ import boto3
 from rolewarden.bindings import RoleKey
 from rolewarden.guardrails import Mode
 from rolewarden.origin import DEPLOYMENT, SCHEDULED_CHECK
-from rolewarden.policies import Document, compile_rules
+from rolewarden.packing import Document
+from rolewarden.policies import compile_rules
 from rolewarden_local.aws import ACCOUNT_ID
 from rolewarden_local.emulated.judge import judge
 

@@ -21,7 +21,7 @@ from rolewarden.aws import Aws
 from rolewarden.clock import Clock
 from rolewarden.driller import Driller
 from rolewarden.settings import DrillSettings
-from rolewarden.sweep import Sweep
+from rolewarden.sweep_messages import Sweep
 from rolewarden_local.aws import ACCOUNT_ID
 from rolewarden_local.scenes.seed import log
 from rolewarden_local.scenes.template import Template

@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import boto3
-from rolewarden.policies import Document
+from rolewarden.packing import Document
 from rolewarden_local.emulated.authorization import Judged
 from rolewarden_local.emulated.judge import judge
 

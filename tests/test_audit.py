@@ -312,7 +312,7 @@ def test_rolewarden_acts_as_itself_here(world):
 
 
 def _sweep():
-    from rolewarden.sweep import Sweep
+    from rolewarden.sweep_messages import Sweep
 
     return Sweep(ACCOUNT_ID, time.time())
 

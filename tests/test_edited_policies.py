@@ -14,17 +14,9 @@ from hypothesis import strategies as st
 from rolewarden.errors import Refused
 from rolewarden.guardrails import BedrockRule, Guardrail
 from rolewarden.origin import DEPLOYMENT, SCHEDULED_CHECK
+from rolewarden.packing import POLICY_SIZE, Document, Statement, document_of, size
 from rolewarden.placement import rearranged, statements_of
-from rolewarden.policies import (
-    POLICY_SIZE,
-    Document,
-    Statement,
-    compile_guardrail,
-    compile_rules,
-    document_of,
-    policy_arn,
-    size,
-)
+from rolewarden.policies import compile_guardrail, compile_rules, policy_arn
 from rolewarden.published import NoDocuments, PublishedDocuments
 from rolewarden.statement_forms import is_ours
 from rolewarden_local.aws import ACCOUNT_ID

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 from rolewarden import aws as module
-from rolewarden.aws import LONGEST_CALL, translated
+from rolewarden.aws import LONGEST_CALL
+from rolewarden.aws_errors import translated
 from rolewarden.errors import Refused, RetryLater
 from rolewarden.own_events import SweepRequested
 from rolewarden.record import metrics

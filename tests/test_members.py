@@ -11,7 +11,7 @@ from rolewarden.bindings import RoleKey
 from rolewarden.errors import Refused, RetryLater
 from rolewarden.origin import DEPLOYMENT
 from rolewarden.policies import policy_arn
-from rolewarden.progress import sweeps_scope
+from rolewarden.sweep_messages import sweeps_scope
 from rolewarden.verdicts import Reason
 from rolewarden_local.aws import ACCOUNT_ID as CENTRAL
 from rolewarden_local.scenes.seed import TRUST

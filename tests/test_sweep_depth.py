@@ -9,6 +9,7 @@ from rolewarden.bindings import NamedRow, RoleKey
 from rolewarden.clock import Clock, unlimited
 from rolewarden.errors import RetryLater
 from rolewarden.origin import SWEEP
+from rolewarden.sweep_messages import Sweep
 from rolewarden.work import Work
 from rolewarden_local.aws import ACCOUNT_ID
 
@@ -41,7 +42,7 @@ def test_a_sweep_that_runs_out_of_time_continues_with_a_message_and_reads_nothin
     described = [call for call in world.aws.calls(mark) if call.operation == "DescribeUserProfile"]
     assert len(described) == 6
     assert len(world.bound()) == 10
-    assert world.attached("CanvasRosa") == {"approved-models"}
+    assert world.attached("CanvasRosa") == {"only-nova-and-sonnet"}
     assert world.attached("CanvasOmar") == {"no-generative-ai"}
 
 
@@ -237,7 +238,7 @@ def test_a_sweep_without_time_leaves_everything_to_a_message(world):
 def test_another_invocation_completes_a_slow_chunk_without_loss(world):
     forget(world)
     sweeper = world.sweeper
-    sweep = module.Sweep(ACCOUNT_ID, sweeper.clock.now())
+    sweep = Sweep(ACCOUNT_ID, sweeper.clock.now())
     sweeper.progress.begin(sweep.row, sweep.began, "the rules")
     sweeper.progress.add_chunks(sweep.row, {"d-analytics0001/ana"})
     sweeper.progress.end_listing(sweep.row)
@@ -257,7 +258,7 @@ def test_a_comparison_that_runs_out_of_time_sends_all_work_once(world, monkeypat
     whole = {body["role"] for body in world.queued()}
     sent = []
     monkeypatch.setattr(sweeper.aws, "send", lambda url, bodies, **_: sent.append((url, list(bodies))))
-    sweep = module.Sweep(ACCOUNT_ID, sweeper.clock.now())
+    sweep = Sweep(ACCOUNT_ID, sweeper.clock.now())
     sweeper.progress.begin(sweep.row, sweep.began, "the rules")
     sweeper.clock = Clock(seconds_left=lambda: 1.0)
     sweeper.compare(sweep)
@@ -275,7 +276,7 @@ def test_one_profile_with_a_temporary_error_does_not_block_others(world):
     ):  # botocore makes three tries.
         world.sweep()
     assert len(world.bound()) == 9
-    assert world.attached("CanvasRosa") == {"approved-models"}
+    assert world.attached("CanvasRosa") == {"only-nova-and-sonnet"}
     world.sweep()
     assert len(world.bound()) == 10
 

@@ -18,7 +18,8 @@ from urllib.parse import unquote
 from botocore.config import Config
 from botocore.handlers import json_decode_policies
 from rolewarden import GUARDRAILS_RESOURCE
-from rolewarden.aws import Aws, translated
+from rolewarden.aws import Aws
+from rolewarden.aws_errors import translated
 from rolewarden.errors import Gone, Refused
 from rolewarden.listed import RoleDescription, role_description
 from rolewarden.verdicts import Reason

@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from rolewarden.errors import ProtectionError
-from rolewarden.policies import SCP_SIZE, Document, Statement, document_of, numbered, packed, size
+from rolewarden.packing import SCP_SIZE, Document, Statement, document_of, numbered, packed, size
 from rolewarden.prevention import WiderCallers
 
 from rolewarden_cli.protect import IAM_READS, READS

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from rolewarden import POLICY_PATH
 from rolewarden.errors import ProtectionError
-from rolewarden.policies import POLICY_SIZE, SCP_SIZE, Document, Statement, size
+from rolewarden.packing import POLICY_SIZE, SCP_SIZE, Document, Statement, size
 from rolewarden.reach import FORWARD, UNDELIVERED
 from rolewarden.vocabulary import SET_TAGS
 

@@ -13,8 +13,9 @@ from rolewarden.check import ROLE_POLICIES, Checked, check
 from rolewarden.errors import RolewardenError
 from rolewarden.guardrails import Allowance, Guardrail, Routes
 from rolewarden.known import known_models
+from rolewarden.packing import POLICY_SIZE, Statement, size
 from rolewarden.placement import identity
-from rolewarden.policies import POLICY_SIZE, Policy, Statement, compile_guardrail, compile_rules, size
+from rolewarden.policies import Policy, compile_guardrail, compile_rules
 
 from rolewarden_cli.answers import HIDDEN, merged, shown_as
 from rolewarden_cli.console import counted, progress

@@ -18,7 +18,8 @@ import yaml
 from hypothesis import strategies as st
 from rolewarden.guardrails import Assignment, Exemption, Guardrail, Mode, Rules
 from rolewarden.guardrails_file import load, read_yaml
-from rolewarden.policies import Document, compile_guardrail
+from rolewarden.packing import Document
+from rolewarden.policies import compile_guardrail
 from rolewarden.prevention import Scope, compile_prevention
 from rolewarden_local.emulated.judge import Judgement, judge
 

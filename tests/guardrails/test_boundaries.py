@@ -14,18 +14,16 @@ from hypothesis import strategies as st
 from rolewarden import policies
 from rolewarden.guardrails import AssistantsRule, BedrockRule, Guardrail, JumpStartRule, Rules
 from rolewarden.guardrails_file import read_yaml
+from rolewarden.packing import POLICY_SIZE, Document, size
 from rolewarden.policies import (
     NAME_SIZE,
-    POLICY_SIZE,
     BoundaryTooLong,
-    Document,
     boundary_name,
     compile_boundaries,
     compile_boundary,
     compile_guardrail,
     compile_rules,
     is_boundary,
-    size,
 )
 from rolewarden_local.emulated.judge import judge
 

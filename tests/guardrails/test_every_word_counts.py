@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
-from rolewarden.policies import Statement, document_of
+from rolewarden.packing import Statement, document_of
 from rolewarden_local.emulated.judge import judge
 
 from tests.guardrails.probes import ALLOW_EVERYTHING, PAGE, REQUESTS, Request, allowed, context_of, role_under

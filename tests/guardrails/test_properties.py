@@ -13,7 +13,7 @@ from urllib.parse import quote
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from rolewarden import policies, vocabulary
+from rolewarden import packing, policies, vocabulary
 from rolewarden.documents import digest
 from rolewarden.guardrails import (
     Allowance,
@@ -25,7 +25,8 @@ from rolewarden.guardrails import (
     RuleKind,
 )
 from rolewarden.matching import fewest, matches
-from rolewarden.policies import POLICY_SIZE, Document, Statement, TooLong, compile_guardrail, size
+from rolewarden.packing import POLICY_SIZE, Document, Statement, size
+from rolewarden.policies import TooLong, compile_guardrail
 from rolewarden_local.emulated import iam
 from rolewarden_local.emulated.judge import runs_over_a_colon
 
@@ -201,11 +202,16 @@ def long_guardrail(family: str, kind: RuleKind, length: int) -> Guardrail:
     return Guardrail("it", jumpstart=JumpStartRule(kind, ids))
 
 
+def set_policy_size(patch: pytest.MonkeyPatch, characters: int) -> None:
+    for module in (packing, policies):
+        patch.setattr(module, "POLICY_SIZE", characters)
+
+
 @cache
 def divided_and_whole(family: str, kind: RuleKind, length: int) -> tuple[list[Document], list[Document]]:
     guardrail = long_guardrail(family, kind, length)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(policies, "POLICY_SIZE", 10**6)
+        set_policy_size(patch, 10**6)
         whole = documents(guardrail)
     return documents(guardrail), whole
 
@@ -258,9 +264,9 @@ def test_a_policy_is_named_in_its_account_and_partition() -> None:
 def test_policies_are_filled_to_the_last_character(monkeypatch: pytest.MonkeyPatch) -> None:
     guardrail = Guardrail("it", BedrockRule("deny-all"))
     [document] = documents(guardrail)
-    monkeypatch.setattr(policies, "POLICY_SIZE", size(document))
+    set_policy_size(monkeypatch, size(document))
     assert documents(guardrail) == [document]
-    monkeypatch.setattr(policies, "POLICY_SIZE", size(document) - 1)
+    set_policy_size(monkeypatch, size(document) - 1)
     assert len(documents(guardrail)) == 2
 
 
@@ -269,14 +275,14 @@ def test_a_statement_that_fills_a_policy_is_not_divided(monkeypatch: pytest.Monk
     guardrail = Guardrail("it", alone, routes=Routes.CANVAS)
     [document] = documents(guardrail)
     [_] = document["Statement"]
-    monkeypatch.setattr(policies, "POLICY_SIZE", size(document))
+    set_policy_size(monkeypatch, size(document))
     assert documents(guardrail) == [document]
-    monkeypatch.setattr(policies, "POLICY_SIZE", size(document) - 1)
+    set_policy_size(monkeypatch, size(document) - 1)
     assert len(documents(guardrail)) == 2
 
 
 def test_a_list_that_cannot_be_divided_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(policies, "POLICY_SIZE", 300)
+    set_policy_size(monkeypatch, 300)
     with pytest.raises(TooLong):
         documents(Guardrail("it", BedrockRule("allow", ("a.bc", "d.ef"))))
 
@@ -311,8 +317,8 @@ long_ids = st.lists(parts_of_ids, min_size=2, max_size=6).map("".join)
 @given(st.lists(long_ids, min_size=2, max_size=8), st.data())
 def test_both_parts_of_a_list_match_the_same_models_as_the_list(listed: list[str], data: st.DataObject) -> None:
     try:
-        parts = policies._parted(fewest(listed))
-    except policies._IndivisibleError:
+        parts = packing.parted(fewest(listed))
+    except packing.Indivisible:
         return
     whole = fewest(listed)
     assert max(sum(map(len, part)) for part in parts) < sum(map(len, whole))

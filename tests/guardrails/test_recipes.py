@@ -17,7 +17,8 @@ import pytest
 import yaml
 from rolewarden.guardrails import Mode
 from rolewarden.guardrails_file import read_yaml
-from rolewarden.policies import Document, compile_guardrail
+from rolewarden.packing import Document
+from rolewarden.policies import compile_guardrail
 
 from tests.conftest import ROOT
 from tests.guardrails.probes import ALLOW_EVERYTHING, Request, allowed

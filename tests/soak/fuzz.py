@@ -15,7 +15,7 @@ from functools import cache
 from typing import Any
 
 from rolewarden.events import parse_event
-from rolewarden.sweep import Sweep
+from rolewarden.sweep_messages import Sweep
 from rolewarden.work import Recheck, Work
 from rolewarden_local.aws import ACCOUNT_ID, REGION, LocalAws
 from rolewarden_local.scenes.template import Template

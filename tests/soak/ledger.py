@@ -13,9 +13,9 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from rolewarden.aws import SIGNATURE
 from rolewarden.canary import CANARY_ROLE
 from rolewarden.policies import is_boundary, policy_arn
+from rolewarden.signature import SIGNATURE
 from rolewarden_local.aws import ACCOUNT_ID, REGION
 from rolewarden_local.emulated import sagemaker
 from rolewarden_local.emulated._ministack import iam

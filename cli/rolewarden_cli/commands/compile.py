@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rolewarden.policies import SCP_SIZE
+from rolewarden.packing import SCP_SIZE
 from rolewarden.prevention import FREE_SLOTS, SLOTS, Prevention, Scope, compile_prevention
 
 from rolewarden_cli import console

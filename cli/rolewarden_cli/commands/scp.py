@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rolewarden.policies import SCP_SIZE, Document
+from rolewarden.packing import SCP_SIZE, Document
 from rolewarden.prevention import FREE_SLOTS, SLOTS, compile_prevention, wider_callers
 
 from rolewarden_cli.admission import AdmissionPolicies

@@ -17,7 +17,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from rolewarden import MEMBER_ROLES
-from rolewarden.aws import SIGNATURE
 from rolewarden.calls import ReadsCalls
 from rolewarden.canary import is_canary, is_of_drills
 from rolewarden.errors import Refused
@@ -28,6 +27,7 @@ from rolewarden.own_events import CausedEvent, PolicyRestored, RoleRemediated, S
 from rolewarden.policies import is_boundary
 from rolewarden.progress import Progress
 from rolewarden.record import Recorder
+from rolewarden.signature import SIGNATURE
 from rolewarden.verdicts import CREATED, REPLACED, Remediation
 
 SETTLED = timedelta(minutes=20)

@@ -1,7 +1,7 @@
 """The only module that calls AWS, except for `canary_calls`, `links` and `stacks`.
 
 Every call goes through `Aws`. Its methods return plain values and raise two errors: `Refused`, if a retry would not
-help, and `RetryLater`. Only `translated` decides which error of AWS becomes which of the two.
+help, and `RetryLater`. `aws_errors.translated` decides which error of AWS becomes which of the two.
 """
 
 from __future__ import annotations
@@ -10,19 +10,18 @@ import json
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from contextvars import ContextVar
+from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError, ParamValidationError
 from botocore.session import Session
 
 from rolewarden import GUARDRAILS_RESOURCE, POLICY_PATH
 from rolewarden.attributes import attribute, plain
+from rolewarden.aws_errors import of_our_own, reachable, translated
 from rolewarden.chunks import chunks
 from rolewarden.clock import CLOCK_SKEW, Clock
 from rolewarden.errors import Gone, Refused, RetryLater
@@ -37,11 +36,11 @@ from rolewarden.listed import (
     role_description,
 )
 from rolewarden.names import same
+from rolewarden.signature import correlated, sign
 from rolewarden.verdicts import Reason
 
 if TYPE_CHECKING:
     import boto3
-    from botocore.awsrequest import AWSPreparedRequest
     from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_cloudtrail import CloudTrailClient
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -54,9 +53,6 @@ if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sts import STSClient
-
-SIGNATURE = "rolewarden/"
-"""The text before the correlation ID in the user agent of each call that changes IAM."""
 
 IAM_HOME_REGIONS = {
     "aws": "us-east-1",
@@ -78,8 +74,6 @@ MOST_SESSIONS = 100
 """The number of accounts whose sessions are kept, because each account has its own clients. The session that has not
 been used for the longest time is dropped first."""
 
-_correlation_id: ContextVar[str] = ContextVar("correlation_id", default="")
-
 _CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=3, read_timeout=10)
 
 LONGEST_CALL = 45.0
@@ -95,103 +89,6 @@ TRANSACTION_TRIES = 4
 
 _MESSAGES_BYTES = 240_000
 """Bytes of messages in one call. SQS and EventBridge accept 256 KiB, and the rest is a margin."""
-
-_RETRYABLE = frozenset(
-    {
-        "ConcurrentModification",
-        "ConcurrentModificationException",
-        "EntityTemporarilyUnmodifiable",
-        "ExpiredToken",
-        "ExpiredTokenException",
-        "InternalError",
-        "InternalFailure",
-        "InternalServerError",
-        # IAM and similar services return this code if they do not know new credentials yet, such as a new function's.
-        "InvalidClientTokenId",
-        "LimitExceededException",
-        "ProvisionedThroughputExceededException",
-        "RequestExpired",
-        "RequestLimitExceeded",
-        "RequestThrottled",
-        "RequestThrottledException",
-        "RequestTimeout",
-        "ServiceFailure",
-        "ServiceUnavailable",
-        "SlowDown",
-        "Throttling",
-        "ThrottlingException",
-        "TooManyRequestsException",
-        "TransactionConflictException",
-        "UnrecognizedClientException",
-    }
-)
-_TERMINAL = {
-    "AccessDenied": Reason.ACCESS_DENIED,
-    "AccessDeniedException": Reason.ACCESS_DENIED,
-    "UnauthorizedOperation": Reason.ACCESS_DENIED,
-    "LimitExceeded": Reason.QUOTA,
-    "UnmodifiableEntity": Reason.PROTECTED,
-    "PolicyNotAttachable": Reason.POLICY_MISSING,
-}
-_GONE = frozenset(
-    {
-        "AWS.SimpleQueueService.NonExistentQueue",
-        "NoSuchEntity",
-        "QueueDoesNotExist",
-        "ResourceNotFound",
-        "ResourceNotFoundException",
-    }
-)
-
-
-@contextmanager
-def translated() -> Iterator[None]:
-    """Turn the errors of botocore inside the block into Refused, Gone or RetryLater.
-
-    Error codes: https://docs.aws.amazon.com/IAM/latest/APIReference/CommonErrors.html and those of each API.
-    """
-    try:
-        yield
-    except ClientError as error:
-        code = str(error.response.get("Error", {}).get("Code", ""))
-        status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-        message = f"{error.operation_name}: {code}: {error.response.get('Error', {}).get('Message', '')}"
-        if code in _GONE:
-            raise Gone(message) from error
-        if code in _TERMINAL:
-            raise Refused(_TERMINAL[code], message) from error
-        if code in _RETRYABLE or status == 429 or status >= 500:
-            raise RetryLater(message) from error
-        raise Refused(Reason.REFUSED, message) from error
-    except ParamValidationError as error:
-        raise Refused(Reason.REFUSED, str(error)) from error
-    except BotoCoreError as error:
-        raise RetryLater(str(error)) from error
-
-
-@contextmanager
-def _reachable(region: str) -> Iterator[None]:
-    """Turn a failed connection to an endpoint into Refused.
-
-    The failure may be permanent, for example if the region has no SageMaker, and it must not stop the rest of a sweep.
-    """
-    try:
-        yield
-    except EndpointConnectionError as error:
-        raise Refused(Reason.UNREACHABLE, f"SageMaker in {region}: {error}") from error
-
-
-@contextmanager
-def _of_our_own() -> Iterator[None]:
-    """Do as `translated`, but raise only RetryLater: for Rolewarden's own tables, queues and so on.
-
-    If Rolewarden cannot read its own table, it cannot conclude anything about a role.
-    """
-    try:
-        with translated():
-            yield
-    except Refused as refused:
-        raise RetryLater(str(refused)) from refused
 
 
 class Aws:
@@ -551,7 +448,7 @@ class Aws:
 
     def domains(self, region: str) -> tuple[ListedDomain, ...]:
         """All domains in `region`. Raises Refused if SageMaker is not in that region, or cannot be reached."""
-        with translated(), _reachable(region):
+        with translated(), reachable(region):
             pages = self._sagemaker_in(region).get_paginator("list_domains").paginate(PaginationConfig=_PAGES)
             return tuple(
                 ListedDomain(domain["DomainId"], domain.get("DomainName", ""), modified(domain))
@@ -574,7 +471,7 @@ class Aws:
 
         Unlike `domains`, it keeps no client: there may be thirty such regions in each of a hundred accounts.
         """
-        with translated(), _reachable(region):
+        with translated(), reachable(region):
             pages = self.client("sagemaker", region).get_paginator("list_domains").paginate(PaginationConfig=_PAGES)
             return tuple(domain.get("DomainName", domain["DomainId"]) for page in pages for domain in page["Domains"])
 
@@ -665,7 +562,7 @@ class Aws:
                 where["KeyConditionExpression"] += f" AND {condition}"
                 where["ExpressionAttributeNames"]["#sort"] = sort
                 where["ExpressionAttributeValues"][":sort"] = {"S": text}
-        with _of_our_own():
+        with of_our_own():
             if most:
                 return [self._item(item) for item in self._dynamodb.query(**where, Limit=most)["Items"]]
             pages = self._dynamodb.get_paginator("query").paginate(**where)
@@ -674,7 +571,7 @@ class Aws:
     def newest(self, table: str, key: Mapping[str, str], most: int) -> list[dict[str, Any]]:
         """The `most` items of a partition with the greatest sort keys, greatest first."""
         [(name, value)] = key.items()
-        with _of_our_own():
+        with of_our_own():
             answer = self._dynamodb.query(
                 TableName=table,
                 KeyConditionExpression="#key = :value",
@@ -687,13 +584,13 @@ class Aws:
 
     def scan(self, table: str) -> Iterator[dict[str, Any]]:
         """All items of a table."""
-        with _of_our_own():
+        with of_our_own():
             for page in self._dynamodb.get_paginator("scan").paginate(TableName=table, ConsistentRead=True):
                 yield from (self._item(item) for item in page["Items"])
 
     def put(self, table: str, item: Mapping[str, Any]) -> None:
         """Write one item."""
-        with _of_our_own():
+        with of_our_own():
             self._dynamodb.put_item(TableName=table, Item=self._attributes(item))
 
     def put_unless(
@@ -701,7 +598,7 @@ class Aws:
     ) -> bool:
         """Write one item, unless the existing item meets `condition` (of DynamoDB). Gives whether it was written."""
         valued: dict[str, Any] = {"ExpressionAttributeValues": self._attributes(values)} if values else {}
-        with _of_our_own():
+        with of_our_own():
             try:
                 self._dynamodb.put_item(
                     TableName=table,
@@ -715,7 +612,7 @@ class Aws:
 
     def update(self, table: str, key: Mapping[str, str], expression: str, values: Mapping[str, Any]) -> dict[str, Any]:
         """Change one item by an update expression. Gives the item after the change."""
-        with _of_our_own():
+        with of_our_own():
             answer = self._dynamodb.update_item(
                 TableName=table,
                 Key=self._attributes(key),
@@ -730,7 +627,7 @@ class Aws:
         if len(items) == 1:
             return self.put(table, items[0])
         requests = [{"PutRequest": {"Item": self._attributes(item)}} for item in items]
-        with _of_our_own():
+        with of_our_own():
             for chunk in chunks(requests, 25):
                 left: Any = {table: chunk}
                 for _ in range(3):
@@ -780,7 +677,7 @@ class Aws:
 
         If some items were read later by another function, the result is the other actions. Otherwise it is empty.
         """
-        with _of_our_own():
+        with of_our_own():
             try:
                 self._dynamodb.transact_write_items(TransactItems=actions)
             except self._dynamodb.exceptions.TransactionCanceledException as cancelled:
@@ -798,7 +695,7 @@ class Aws:
         queues), so an account with many or slow messages does not block the others.
         """
         later = {"DelaySeconds": delay} if delay else {}
-        with _of_our_own():
+        with of_our_own():
             messages = [(self._group(str(body.get("account", ""))), json.dumps(body)) for body in bodies]
             for chunk in chunks(messages, 10, most=_MESSAGES_BYTES, weigh=lambda message: len(message[1])):
                 answer = self._sqs.send_message_batch(
@@ -820,7 +717,7 @@ class Aws:
         Raises RetryLater if EventBridge refuses one.
         """
         details = [(name, json.dumps(detail)) for name, detail in events]
-        with _of_our_own():
+        with of_our_own():
             for chunk in chunks(details, 10, most=_MESSAGES_BYTES, weigh=lambda event: len(event[1]) + 200):
                 answer = self._events.put_events(
                     Entries=[{"Source": "rolewarden", "DetailType": name, "Detail": detail} for name, detail in chunk]
@@ -920,13 +817,13 @@ class Aws:
         return float(stack.get("LastUpdatedTime", stack["CreationTime"]).timestamp())
 
     def _stack(self, stack_id: str) -> Any:
-        with _of_our_own():
+        with of_our_own():
             return self._cloudformation.describe_stacks(StackName=stack_id)["Stacks"][0]
 
     def stack_published(self, stack: str) -> float | None:
         """When CloudFormation last published the guardrails of a stack; None if it never did. Raises RetryLater."""
         try:
-            with _of_our_own():
+            with of_our_own():
                 calls = self._cloudformation
                 found = calls.describe_stack_resource(StackName=stack, LogicalResourceId=GUARDRAILS_RESOURCE)
         except RetryLater as error:
@@ -938,12 +835,12 @@ class Aws:
 
     def notify(self, topic_arn: str, subject: str, text: str) -> None:
         """Send a message to the subscribers of a topic. Raises RetryLater."""
-        with _of_our_own():
+        with of_our_own():
             self._sns.publish(TopicArn=topic_arn, Subject=subject, Message=text)
 
     def import_finding(self, finding: Mapping[str, Any]) -> None:
         """Send one finding to Security Hub, in its format. Raises RetryLater, also if Security Hub refuses it."""
-        with _of_our_own():
+        with of_our_own():
             answer = self._securityhub.batch_import_findings(Findings=[cast("Any", finding)])
         for failed in answer.get("FailedFindings", ()):
             raise RetryLater(f"BatchImportFindings: {failed['ErrorCode']}: {failed['ErrorMessage']}")
@@ -978,23 +875,3 @@ class _Session:
 def _default_session() -> _Session:
     """The one session of the process, which keeps the service models that it has loaded."""
     return _Session()
-
-
-@contextmanager
-def correlated(correlation_id: str) -> Iterator[None]:
-    """Send `correlation_id` with each call to IAM inside the block."""
-    before = _correlation_id.set(correlation_id)
-    try:
-        yield
-    finally:
-        _correlation_id.reset(before)
-
-
-def sign(request: AWSPreparedRequest, **_: Any) -> None:
-    """Add the correlation ID to the user agent, which CloudTrail records. The retries of botocore have the same ID.
-
-    botocore builds the header again for each attempt, so this runs just before the request is sent. The signature does
-    not cover the user agent.
-    """
-    if correlation_id := _correlation_id.get():
-        request.headers["User-Agent"] = f"{request.headers.get('User-Agent', '')} {SIGNATURE}{correlation_id}"

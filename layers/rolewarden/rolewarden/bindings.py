@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 from rolewarden.calls import ReadsItems, WritesItems
 from rolewarden.clock import Clock
 from rolewarden.guardrails import Subject
+from rolewarden.listed import ListedDomain
 from rolewarden.names import about, account_and_name, folded
 
 _logger = logging.getLogger("rolewarden")
@@ -50,6 +51,9 @@ In this order: the role by which Canvas registers models in another account, the
 with EMR, the roles of jobs of EMR, and the role of RStudio's app. Canvas calls no model by these roles, so only
 `also_govern` covers them.
 """
+
+Tags = Mapping[str, Mapping[str, str]]
+"""The tags of subjects, by the key that `tagged` gives."""
 
 
 class RoleKey(NamedTuple):
@@ -266,6 +270,35 @@ def tagged(domain_id: str, user_profile: str = "") -> str:
     """
     kind = "user-profile" if user_profile else "domain"
     return "/".join(filter(None, (kind, domain_id, user_profile))).lower()
+
+
+def has_changed(known: Iterable[Binding], modified: str, *, domain: ListedDomain, name: str = "") -> bool:
+    """Whether a subject has to be described: it has no known binding, or one that differs from the list.
+
+    Each subject has a binding for its execution role, even if it has none of its own. A binding also differs if it
+    spells the user profile's `name` in another way, which an event's caller can cause.
+    """
+    known = list(known)
+    return not any(binding.via == EXECUTION and binding.kind != SHARED_SPACES for binding in known) or any(
+        not binding.modified
+        or binding.modified != modified
+        or binding.user_profile != name
+        or (domain.name and binding.domain_name != domain.name)
+        for binding in known
+    )
+
+
+def retagged(bindings: Iterable[Binding], tags: Tags | None) -> list[Binding]:
+    """The bindings whose tags have changed, with the new tags; empty if `tags` is None."""
+    if tags is None:
+        return []
+    now = ((binding, tags.get(tagged(binding.domain_id, binding.user_profile), {})) for binding in bindings)
+    return [binding._replace(tags=found) for binding, found in now if found != binding.tags]
+
+
+def tags_by_name(domain: ListedDomain, names: Iterable[str], tags: Tags | None) -> dict[str, Mapping[str, str] | None]:
+    """The tags of user profiles by name. None for each if the tags are unknown."""
+    return {name: None if tags is None else tags.get(tagged(domain.id, name), {}) for name in names}
 
 
 def row_key(key: tuple[str, str]) -> dict[str, str]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from rolewarden import POLICY_PATH
-from rolewarden.aws import Aws, correlated, sign, translated
+from rolewarden.aws import Aws
+from rolewarden.aws_errors import translated
 from rolewarden.canary import CANARY_CONFIG, CANARY_POLICY, CANARY_ROLE, CANARY_TAG
+from rolewarden.signature import correlated, sign
 
 if TYPE_CHECKING:
     from mypy_boto3_iam import IAMClient

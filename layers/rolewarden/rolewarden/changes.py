@@ -20,8 +20,9 @@ from rolewarden.denials import THROUGH_PROFILES, Denials, TargetKind, targets_of
 from rolewarden.guardrails import Assignment, Exemption, Guardrail, Mode, Rules
 from rolewarden.matching import matches
 from rolewarden.names import folded
+from rolewarden.packing import Statement
 from rolewarden.placement import identity
-from rolewarden.policies import Statement, compile_guardrail
+from rolewarden.policies import compile_guardrail
 
 FEW_MODELS = 4
 """The number of models that a line names. The result of `--json` has all of them."""

@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 from rolewarden.guardrails import BedrockRule, JumpStartRule, Rules
 from rolewarden.known import known_models
 from rolewarden.matching import Patterns, matches
-from rolewarden.policies import BEDROCK_GUARDRAIL_KEY, GATED_KEY, MANTLE_KEY, PROFILE_KEY, REGION_KEY, Statement
+from rolewarden.packing import Statement
+from rolewarden.policies import BEDROCK_GUARDRAIL_KEY, GATED_KEY, MANTLE_KEY, PROFILE_KEY, REGION_KEY
 from rolewarden.vocabulary import (
     APPLICATION_PROFILE,
     GEOGRAPHIES,

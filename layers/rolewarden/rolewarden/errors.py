@@ -3,6 +3,7 @@
 RolewardenError
 ├── RulesError              guardrails.yaml has an error: a person corrects the file
 │   ├── TooLong             a statement does not fit into an IAM policy (in policies.py)
+│   ├── Indivisible         a statement is too long for a policy and cannot be divided (in packing.py)
 │   ├── BoundaryTooLong     a boundary does not fit into an IAM policy (in policies.py)
 │   └── TooManyPrincipals   a statement does not fit into a service control policy (in prevention.py)
 ├── YamlTextError           a text is not YAML that guardrails.yaml can contain (in yamltext.py)

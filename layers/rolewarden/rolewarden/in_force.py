@@ -16,13 +16,14 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
-from rolewarden.aws import Aws, translated
+from rolewarden.aws import Aws
+from rolewarden.aws_errors import translated
 from rolewarden.denials import AwsRequest, Denials, Target, TargetKind, Values
 from rolewarden.errors import Refused
 from rolewarden.events import mapping
 from rolewarden.guardrails import Rules
 from rolewarden.matching import covers
-from rolewarden.policies import Document, Statement
+from rolewarden.packing import Document, Statement
 from rolewarden.prevention import Scope, compile_prevention
 from rolewarden.reach import PREVENTION, Probe
 from rolewarden.settings import SweepSettings

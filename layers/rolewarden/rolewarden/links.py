@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from rolewarden.aws import Aws, translated
+from rolewarden.aws import Aws
+from rolewarden.aws_errors import translated
 from rolewarden.errors import Gone
 from rolewarden.listed import ListedRule
 

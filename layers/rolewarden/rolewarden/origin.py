@@ -84,7 +84,7 @@ class Origin(NamedTuple):
     def new_correlation_id(self) -> str:
         """Make a correlation ID for the calls of one remediation from the event's ID or the trigger, and a random part.
 
-        CloudTrail keeps it in the record of each call (see `rolewarden.aws.SIGNATURE`).
+        CloudTrail keeps it in the record of each call (see `rolewarden.signature`).
         """
         name = self.cause.event_id if _EVENT_ID.fullmatch(self.cause.event_id) else self.trigger.value
         return f"{name}.{secrets.token_hex(4)}"

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NamedTuple
 
-from rolewarden.aws import Aws, translated
+from rolewarden.aws import Aws
+from rolewarden.aws_errors import translated
 from rolewarden.clock import Clock
 from rolewarden.errors import Gone, Refused
 from rolewarden.links import LinkReader

@@ -14,14 +14,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from rolewarden.documents import digest, parsed
-from rolewarden.policies import (
-    ALL_THAT_IS_NOT_DENIED,
-    POLICY_SIZE,
-    Document,
-    Statement,
-    document_of,
-    size,
-)
+from rolewarden.packing import POLICY_SIZE, Document, Statement, document_of, size
+from rolewarden.policies import ALL_THAT_IS_NOT_DENIED
 from rolewarden.statement_forms import is_ours
 
 _COUNTED = re.compile(r"(Kept)?[0-9]*$")

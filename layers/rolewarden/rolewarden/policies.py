@@ -10,11 +10,8 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from bisect import bisect_left
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from rolewarden import POLICY_PATH
 from rolewarden.errors import RulesError
@@ -32,6 +29,19 @@ from rolewarden.guardrails import (
 )
 from rolewarden.matching import fewest
 from rolewarden.names import folded
+from rolewarden.packing import (
+    POLICY_SIZE,
+    Document,
+    Indivisible,
+    Statement,
+    allowing,
+    document_of,
+    numbered,
+    packed,
+    pieces_of,
+    shortest,
+    size,
+)
 from rolewarden.vocabulary import (
     API_KEY_SERVICES,
     APPLICATION_PROFILE,
@@ -91,19 +101,8 @@ from rolewarden.vocabulary import (
     WRAP,
 )
 
-Document = dict[str, Any]
-Statement = dict[str, Any]
-
 DESCRIPTION = "A guardrail of Rolewarden: edit guardrails.yaml"
 """The description of every policy that Rolewarden creates. Rolewarden deletes no policy with another description."""
-
-SCP_SIZE = 10_240
-"""Maximum characters of a service control policy, since May 2026 (5,120 before),
-https://docs.aws.amazon.com/organizations/latest/userguide/orgs_reference_limits.html. White space counts unless the
-policy is saved in the console."""
-
-POLICY_SIZE = 6144
-"""The greatest number of characters of a managed policy without white space (IAM and STS quotas, IAM User Guide)."""
 
 NAME_SIZE = 128
 """The greatest number of characters of a managed policy's name (IAM and STS quotas, IAM User Guide)."""
@@ -296,8 +295,8 @@ def denies(guardrail: Guardrail, partition: str) -> list[Statement]:
     pieces: list[Statement] = []
     for family, statements in families.items():
         try:
-            pieces += [piece for statement in statements for piece in _pieces(statement)]
-        except _IndivisibleError:
+            pieces += [piece for statement in statements for piece in pieces_of(statement)]
+        except Indivisible:
             raise TooLong(("guardrails", guardrail.name, family)) from None
     tags = _fixed_tags(guardrail.trusted_taggers, partition) if guardrail.fixed_tags else []
     return [*pieces, *_exempt_roles(guardrail.exempt_roles, partition), *tags]
@@ -309,8 +308,8 @@ def _fixed_tags(trusted: Sequence[str], partition: str) -> list[Statement]:
     AmazonSageMakerCanvasFullAccess allows AddTags on each resource with `canvas` in its name.
     """
     arns = [f"arn:{partition}:sagemaker:*:*:{kind}/*" for kind in ("domain", "user-profile")]
-    condition = {"ArnNotEquals": {"aws:PrincipalArn": _shortest(trusted)}} if trusted else None
-    return _pieces(_deny("FixedTags", SET_TAGS, resource=arns, condition=condition))
+    condition = {"ArnNotEquals": {"aws:PrincipalArn": shortest(trusted)}} if trusted else None
+    return pieces_of(_deny("FixedTags", SET_TAGS, resource=arns, condition=condition))
 
 
 def _exempt_roles(roles: Iterable[ExemptRole], partition: str) -> list[Statement]:
@@ -322,7 +321,7 @@ def _exempt_roles(roles: Iterable[ExemptRole], partition: str) -> list[Statement
     arns = [
         f"arn:{partition}:iam::{role.account or '*'}:role/{place}{role.role}" for role in roles for place in ("", "*/")
     ]
-    return _pieces(_deny("ExemptRoles", USE_ROLE, resource=arns)) if arns else []
+    return pieces_of(_deny("ExemptRoles", USE_ROLE, resource=arns)) if arns else []
 
 
 def _bedrock(rule: BedrockRule, canvas: bool, partition: str) -> Iterator[Statement]:
@@ -340,7 +339,7 @@ def _bedrock(rule: BedrockRule, canvas: bool, partition: str) -> Iterator[Statem
     if rule.kind == "deny" or (rule.kind == "allow-all" and hides and not rule.only_through):
         yield _deny("BedrockUnnamedModels", use, not_resource=[*models.all(), *harmless])
     elif rule.kind == "allow":
-        yield from _allowing(
+        yield from allowing(
             patterns,
             lambda part: _deny("BedrockUnlistedModels", named, not_resource=[*models.allowed(part), *harmless]),
         )
@@ -507,7 +506,7 @@ def _api_keys() -> Iterator[Statement]:
 
 def _passed(sid: str, services: Sequence[str], *, not_resource: Sequence[str] = ()) -> Statement:
     """The deny of passing a role to `services`, except for the ARN patterns `not_resource`."""
-    condition = {"StringLike": {"iam:PassedToService": _shortest(services)}}
+    condition = {"StringLike": {"iam:PassedToService": shortest(services)}}
     return _deny(sid, ("iam:PassRole",), not_resource=not_resource, condition=condition)
 
 
@@ -627,7 +626,7 @@ def _mantle(rule: BedrockRule, patterns: Sequence[str]) -> Iterator[Statement]:
         before = ["", "*.", "*/"]
         if rule.profiles:
             before = ["", "*/", *(f"{start}{place}." for place in rule.profiles for start in ("", "*/"))]
-        yield from _allowing(
+        yield from allowing(
             patterns,
             lambda part: _deny(
                 "BedrockMantleUnlistedModels",
@@ -721,7 +720,7 @@ def _hub(rule: JumpStartRule, patterns: Sequence[str], partition: str) -> Iterat
         yield _deny("JumpStartHubListedModels", USE_HUB, resource=_contents(patterns, partition))
     elif rule.kind == "allow":
         # SageMaker also authorizes these calls on the hub, whose ARN does not name the model.
-        yield from _allowing(
+        yield from allowing(
             patterns,
             lambda part: _deny(
                 "JumpStartHubUnlistedModels", USE_HUB, not_resource=[*_contents(part, partition), f"{hubs}*"]
@@ -802,97 +801,9 @@ def _tagged(
     else:
         # Without the Null condition, StringNotLike is also true if the tag is absent, and would deny every endpoint of
         # classic ML.
-        yield from _allowing(
+        yield from allowing(
             patterns, lambda part: _deny(sid, actions, condition={**present, "StringNotLike": {key: listed(part)}})
         )
-
-
-def _allowing(patterns: Sequence[str], deny: Callable[[Sequence[str]], Statement]) -> list[Statement]:
-    """The statements that `deny` makes from an allow list: one, or several if the list is too long for one.
-
-    Several statements together deny the same as one would. Each denies a part of the IDs, and exempts the families that
-    the others cover.
-    """
-    whole = deny(patterns)
-    if _fits(whole):
-        return [whole]
-    return [statement for part in _parted(tuple(patterns)) for statement in _allowing(part, deny)]
-
-
-@lru_cache(maxsize=256)
-def _parted(patterns: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Two lists, each shorter than `patterns`. An ID matches both lists exactly if it matches `patterns`.
-
-    The first list has the patterns inside one family, and families that contain the other patterns. The second list has
-    the other patterns, and that one family. Raises _IndivisibleError if no family divides the patterns. The statements
-    of a guardrail divide the same patterns, so the result is kept.
-    """
-    ordered = sorted(patterns)
-
-    def distance(family: str) -> float:
-        """The distance of the family from half of the patterns."""
-        inside = bisect_left(ordered, f"{family}\U0010ffff") - bisect_left(ordered, family)
-        return abs(inside - len(ordered) / 2)
-
-    # Few families near the half are compared, because a comparison of all takes minutes for a few hundred patterns.
-    best, least, compared = None, sum(map(len, patterns)), 0
-    for family in sorted(_families(patterns), key=distance):
-        parts = _parts_by(family, patterns)
-        if parts is None:
-            continue
-        longest = max(sum(map(len, part)) for part in parts)
-        if longest < least:
-            best, least = parts, longest
-        compared += 1
-        if best and compared >= _COMPARED:
-            break
-    if best is None:
-        raise _IndivisibleError
-    return best
-
-
-_COMPARED = 8
-"""The number of families that _parted compares, if one of them divides the patterns."""
-
-
-def _parts_by(family: str, patterns: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
-    """The two lists of `_parted` by `family`; None if a pattern outside the family matches IDs inside it."""
-    inside = [pattern for pattern in patterns if pattern.startswith(family)]
-    outside = [pattern for pattern in patterns if not pattern.startswith(family)]
-    others: dict[str, None] = {}
-    for pattern in outside:
-        other = _family(pattern, family)
-        if other is None:
-            return None
-        others[other] = None
-    return (*inside, *filter(None, others)), (*outside, f"{family}*")
-
-
-def _families(patterns: Sequence[str]) -> list[str]:
-    """The beginnings by which some of the patterns differ from others, sorted."""
-    pairs = itertools.pairwise(sorted(patterns))
-    found = {_beginning(*order) for one, other in pairs for order in ((one, other), (other, one))}
-    return sorted(filter(None, found))
-
-
-def _beginning(pattern: str, other: str) -> str | None:
-    """The shortest beginning of `pattern` that `other` does not have; None if that beginning has a wildcard.
-
-    The beginning of a Bedrock ID contains the provider, because the name of a geography may precede the ID.
-    """
-    ends = range(pattern.find(".") + 1, len(pattern))
-    beginning = next((pattern[:end] for end in ends if not other.startswith(pattern[:end])), pattern)
-    return None if set(beginning) & set("*?") else beginning
-
-
-def _family(pattern: str, other: str) -> str | None:
-    """A pattern that covers `pattern` and matches nothing that begins with `other`; None if none is possible."""
-    beginning = _beginning(pattern, other)
-    return f"{beginning}*" if beginning and beginning != pattern else beginning
-
-
-class _IndivisibleError(Exception):
-    """A statement is too long for a policy and cannot be divided into statements with the same meaning."""
 
 
 def _deny(
@@ -903,84 +814,11 @@ def _deny(
     not_resource: Sequence[str] = (),
     condition: Document | None = None,
 ) -> Statement:
-    statement: Statement = {"Sid": sid, "Effect": "Deny", "Action": _shortest(actions)}
+    statement: Statement = {"Sid": sid, "Effect": "Deny", "Action": shortest(actions)}
     if not_resource:
-        statement["NotResource"] = _shortest(not_resource)
+        statement["NotResource"] = shortest(not_resource)
     else:
-        statement["Resource"] = _shortest(resource)
+        statement["Resource"] = shortest(resource)
     if condition:
         statement["Condition"] = condition
     return statement
-
-
-def _shortest(values: Sequence[str]) -> str | list[str]:
-    return values[0] if len(values) == 1 else list(values)
-
-
-def size(document: Document) -> int:
-    """The number of characters of `document` as IAM counts them: without white space."""
-    return len("".join(json.dumps(document, separators=(",", ":")).split()))
-
-
-def document_of(statements: Iterable[Statement]) -> Document:
-    """The policy document of these statements."""
-    return {"Version": "2012-10-17", "Statement": list(statements)}
-
-
-def _fits(statement: Statement) -> bool:
-    return size(document_of([statement])) <= POLICY_SIZE
-
-
-def packed(pieces: Iterable[Statement], most: int) -> list[Document]:
-    """Documents of at most `most` characters that contain `pieces`, each piece in the first document with room for it.
-
-    A deny applies in any attached policy document. The quota of policies per role is small, so the statements are
-    packed into few documents.
-    """
-    pieces = list(pieces)
-    documents: list[list[Statement]] = []
-    rooms: dict[int, int] = {}  # of the documents that have room for another piece, by their place
-    sizes = [size(piece) + 1 for piece in pieces]  # with a comma
-    smallest = list(itertools.accumulate(reversed(sizes), min))[::-1]
-    for piece, needed, least in zip(pieces, sizes, smallest, strict=True):
-        place = next((place for place, room in rooms.items() if needed <= room), len(documents))
-        if place == len(documents):
-            documents.append([])
-            rooms[place] = most - size(document_of([])) + 1
-        documents[place].append(piece)
-        rooms[place] -= needed
-        if rooms[place] < least:
-            del rooms[place]
-    return [document_of(statements) for statements in documents]
-
-
-def numbered(pieces: Sequence[Statement]) -> Iterator[Statement]:
-    """`pieces`, with a number after each Sid that several of them have."""
-    shared = Counter(piece["Sid"] for piece in pieces)
-    numbers: Counter[str] = Counter()
-    for piece in pieces:
-        sid = piece["Sid"]
-        numbers[sid] += 1
-        yield piece if shared[sid] == 1 else {**piece, "Sid": f"{sid}{numbers[sid]}"}
-
-
-def _pieces(statement: Statement) -> list[Statement]:
-    """`statement`, or several statements with the same meaning if it is too long for a policy.
-
-    Each of the several statements has a part of the list. Raises _IndivisibleError if the list cannot be divided.
-    """
-    if _fits(statement):
-        return [statement]
-    if isinstance(statement.get("Resource"), list):
-        halves = [{**statement, "Resource": _shortest(half)} for half in _halves(statement["Resource"])]
-    elif list(statement.get("Condition", ())) == ["StringLike"]:
-        ((key, values),) = statement["Condition"]["StringLike"].items()
-        halves = [{**statement, "Condition": {"StringLike": {key: half}}} for half in _halves(values)]
-    else:
-        raise _IndivisibleError
-    return [piece for half in halves for piece in _pieces(half)]
-
-
-def _halves(values: list[str]) -> tuple[list[str], list[str]]:
-    middle = len(values) // 2
-    return values[:middle], values[middle:]

@@ -37,18 +37,9 @@ from typing import NamedTuple, TypeAlias
 from rolewarden.errors import RulesError
 from rolewarden.guardrails import Exemption, Guardrail, Mode, Rules
 from rolewarden.matching import covers
+from rolewarden.packing import SCP_SIZE, Document, Statement, document_of, numbered, packed, size
 from rolewarden.placement import identity
-from rolewarden.policies import (
-    SCP_SIZE,
-    SID_FAMILIES,
-    Document,
-    Statement,
-    denies,
-    document_of,
-    numbered,
-    packed,
-    size,
-)
+from rolewarden.policies import SID_FAMILIES, denies
 from rolewarden.principals import exempt_patterns, pattern_of
 
 SLOTS = 10

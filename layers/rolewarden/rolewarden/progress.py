@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,12 +12,10 @@ from typing import Any, NamedTuple
 from rolewarden.bindings import RoleKey, row_key
 from rolewarden.calls import ReadsItems, WritesItems
 from rolewarden.clock import CLOCK_SKEW, Clock
+from rolewarden.sweep_messages import SWEEP_BEGAN, sweeps_scope
 
 SWEEP_KEPT_SECONDS = 7 * 24 * 3600
 """Seconds after which the row of a sweep expires."""
-
-SWEEP_BEGAN = re.compile(r"[0-9]{1,12}\.[0-9]{3}", re.ASCII)
-"""The form of the start of a sweep, which is the sort key of its row."""
 
 COVERED_SECONDS = 60.0
 """Seconds for which a member account counts as covered without another look at the table."""
@@ -52,11 +49,6 @@ class Health(NamedTuple):
     since: float = 0
     swept: float = 0
     broken: int = 0
-
-
-def sweeps_scope(account: str) -> str:
-    """The partition key of the rows that record the progress of an account's sweeps."""
-    return f"sweep/{account}"
 
 
 class RecordedProgress:

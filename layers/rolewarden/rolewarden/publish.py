@@ -24,8 +24,9 @@ from rolewarden.names import folded, same
 from rolewarden.needs import Needs
 from rolewarden.origin import DEPLOYMENT, SCHEDULED_CHECK, SWEEP, Origin, Trigger
 from rolewarden.own_events import GuardrailsPublished
+from rolewarden.packing import Statement, document_of
 from rolewarden.placement import added, identities, identity, rearranged, statements_of
-from rolewarden.policies import DESCRIPTION, Policy, Statement, compile_rules, document_of, is_boundary
+from rolewarden.policies import DESCRIPTION, Policy, compile_rules, is_boundary
 from rolewarden.progress import Progress
 from rolewarden.published import NotesDocuments, PublishedDocuments
 from rolewarden.record import Recorder, logger

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from botocore.config import Config
 
-from rolewarden.aws import Aws, translated
+from rolewarden.aws import Aws
+from rolewarden.aws_errors import translated
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient

@@ -25,7 +25,8 @@ from rolewarden.guardrails import (
     Routes,
     RuleKind,
 )
-from rolewarden.policies import Statement, compile_guardrail
+from rolewarden.packing import Statement
+from rolewarden.policies import compile_guardrail
 from rolewarden.vocabulary import APPLICATION_PROFILE
 
 _ANY, _PARTITION = "anything", "partition"

@@ -33,12 +33,14 @@ from rolewarden.aws import IAM_HOME_REGIONS, LONGEST_CALL
 from rolewarden.bindings import (
     DEFAULT_USER,
     EXECUTION,
-    SHARED_SPACES,
     USER_PROFILE,
     Binding,
     BindingsTable,
     RoleKey,
-    tagged,
+    Tags,
+    has_changed,
+    retagged,
+    tags_by_name,
 )
 from rolewarden.calls import SweepsAccounts
 from rolewarden.canary import CANARY_POLICY, CANARY_ROLE, is_canary, is_of_drills
@@ -46,7 +48,7 @@ from rolewarden.clock import Clock
 from rolewarden.discovery import Discovery, SubjectReader, SubjectReading, slots
 from rolewarden.drill import RecordedDrills
 from rolewarden.errors import Gone, Refused, RetryLater
-from rolewarden.events import ACCOUNT, DOMAIN_ID, PROFILE_NAME, EvaluationRequest, SubjectKey, mapping, matched
+from rolewarden.events import ACCOUNT, EvaluationRequest, SubjectKey, mapping, matched
 from rolewarden.guardrails import Fallback, Guardrail
 from rolewarden.heartbeat import Heartbeat
 from rolewarden.in_force import PreventionProbe
@@ -60,21 +62,16 @@ from rolewarden.own_parts import OwnParts
 from rolewarden.own_rules import OwnRules
 from rolewarden.path import EventPath
 from rolewarden.policies import DESCRIPTION, is_boundary
-from rolewarden.progress import SWEEP_BEGAN, Progress, sweeps_scope
+from rolewarden.progress import Progress
 from rolewarden.record import ACCOUNT_WIDE, PUBLICATION_OF, Recorder, logger
 from rolewarden.reported import ReportedFinding, ReportedFindings, ReportedKind
 from rolewarden.rotation import Rotation
 from rolewarden.runtime import Runtime
 from rolewarden.settings import SweepSettings
+from rolewarden.sweep_messages import AUDIT, CHUNK, COMPARE, DESCRIBE, LIST, REGIONS, Sweep, chunk_id, chunk_of
 from rolewarden.sweep_requests import ALL, REQUESTED, SweepRequests, is_of_bus
 from rolewarden.verdicts import Doubt, Reason
 from rolewarden.work import BEGIN, DOCTOR, DRILLS, HEARTBEAT, PUBLISH, RULES, Work
-
-LIST, DESCRIBE, COMPARE, AUDIT, REGIONS = "list", "describe", "compare", "audit", "regions"
-"""The steps after BEGIN."""
-
-CHUNK = 100
-"""The greatest number of user profiles in one message, and the number that the list step can describe itself."""
 
 ENOUGH = 2 * LONGEST_CALL
 """Seconds that a step leaves unused: for the current call, and for the message that hands over the rest."""
@@ -86,34 +83,6 @@ REGIONS_SECONDS = 23 * 3600
 
 SOME_SURPLUS = 3
 """The number of names of roles, and of policies, that a finished sweep keeps for `rolewarden status`."""
-
-
-Tags = Mapping[str, Mapping[str, str]]
-"""The tags of subjects, by the key that `tagged` gives."""
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """One sweep of an account. `began`, in seconds of the epoch, identifies it."""
-
-    account: str
-    began: float
-
-    @property
-    def row(self) -> tuple[str, str]:
-        """The partition and sort key of the row that records its progress."""
-        return sweeps_scope(self.account), f"{self.began:.3f}"
-
-    def message(self, step: str, **more: Any) -> dict[str, Any]:
-        """A message that continues this sweep with `step`; `more` are further fields."""
-        return {"account": self.account, "began": f"{self.began:.3f}", "step": step, **more}
-
-    @classmethod
-    def of(cls, body: Any) -> Sweep | None:
-        """The sweep that a message continues; None if `body` is not such a message."""
-        fields = mapping(body)
-        account, began = matched(ACCOUNT, fields.get("account")), matched(SWEEP_BEGAN, fields.get("began"))
-        return cls(account, float(began)) if account and began else None
 
 
 @dataclass
@@ -409,7 +378,7 @@ class Sweeper:
             return self._start_requested(target) if is_next else {"waits": target}
         if step == BEGIN and self._covers(account := fields.get("account")):
             return self.begin(account) if self.requests.claim(account, may_overlap=True) else {"waits": account}
-        if sweep and step == DESCRIBE and region and (chunk := _chunk_of(fields)):
+        if sweep and step == DESCRIBE and region and (chunk := chunk_of(fields)):
             return self.describe(sweep, region, *chunk)
         if sweep and step == AUDIT:
             return self.audit(sweep)
@@ -486,7 +455,7 @@ class Sweeper:
         known = defaultdict(list)
         for binding in bound:
             known[folded(binding.user_profile)].append(binding)
-        if self._is_due(sweep, region, domain) or _changed(known[""], domain.modified, domain=domain):
+        if self._is_due(sweep, region, domain) or has_changed(known[""], domain.modified, domain=domain):
             reading = self.discovery.refresh(sweep.account, region, SubjectKey(domain.id))
             self._report_reading(sweep, region, reading)
             if reading.gone:
@@ -510,15 +479,15 @@ class Sweeper:
             name
             for name, found in sorted(listed.items())
             if self._is_due(sweep, region, domain, name)
-            or _changed(known[name], found.modified, name=found.name, domain=domain)
+            or has_changed(known[name], found.modified, name=found.name, domain=domain)
         ]
         same = [binding for name in listed.keys() - set(changed) for binding in known[name]]
-        self.bindings.write(_retagged([*own, *same], tags), gone, at=at)
+        self.bindings.write(retagged([*own, *same], tags), gone, at=at)
         names = [listed[name].name for name in changed]
         chunks = [names[start : start + CHUNK] for start in range(0, len(names), CHUNK)]
         messages = [sweep.message(DESCRIBE, region=region, domain=domain.id, profiles=chunk) for chunk in chunks]
         if len(chunks) == 1 and self.clock.seconds_left() > ENOUGH + CHUNK:
-            self._describe(sweep, region, domain.id, _tags_by_name(domain, names, tags))
+            self._describe(sweep, region, domain.id, tags_by_name(domain, names, tags))
         elif chunks:
             self._send_chunks(sweep, messages)
 
@@ -528,7 +497,7 @@ class Sweeper:
 
     def _send_chunks(self, sweep: Sweep, messages: list[dict[str, Any]]) -> None:
         """Record chunks as outstanding, so that the comparison waits for them, and send their messages."""
-        self.progress.add_chunks(sweep.row, {_chunk_id(each["domain"], each["profiles"]) for each in messages})
+        self.progress.add_chunks(sweep.row, {chunk_id(each["domain"], each["profiles"]) for each in messages})
         self.aws.send(self.queues.sweep, messages)
 
     def describe(self, sweep: Sweep, region: str, domain_id: str, profiles: Sequence[str]) -> dict[str, Any]:
@@ -538,7 +507,7 @@ class Sweeper:
         read from SageMaker. The profiles for which time does not suffice become another chunk.
         """
         self._describe(sweep, region, domain_id, dict.fromkeys(profiles))
-        if self.progress.end_chunk(sweep.row, _chunk_id(domain_id, profiles)):
+        if self.progress.end_chunk(sweep.row, chunk_id(domain_id, profiles)):
             self.aws.send(self.queues.sweep, [sweep.message(COMPARE)])
         return {"described": len(profiles)}
 
@@ -957,44 +926,3 @@ def _with_inheriting(uses: Iterable[Binding], bindings: Iterable[Binding]) -> li
 def _place(work: Work) -> str:
     """The place of a role in the order of work: that of its first row in the table, where the receiver reads ahead."""
     return f"{work.rows[0].item if work.rows else ''}\t{work.role.path}"
-
-
-def _changed(known: Iterable[Binding], modified: str, *, domain: ListedDomain, name: str = "") -> bool:
-    """Whether a subject has to be described: it has no known binding, or one that differs from the list.
-
-    Each subject has a binding for its execution role, even if it has none of its own. A binding also differs if it
-    spells the user profile's `name` in another way, which an event's caller can cause.
-    """
-    known = list(known)
-    return not any(binding.via == EXECUTION and binding.kind != SHARED_SPACES for binding in known) or any(
-        not binding.modified
-        or binding.modified != modified
-        or binding.user_profile != name
-        or (domain.name and binding.domain_name != domain.name)
-        for binding in known
-    )
-
-
-def _retagged(bindings: Iterable[Binding], tags: Tags | None) -> list[Binding]:
-    """The bindings whose tags have changed, with the new tags; empty if `tags` is None."""
-    if tags is None:
-        return []
-    now = ((binding, tags.get(tagged(binding.domain_id, binding.user_profile), {})) for binding in bindings)
-    return [binding._replace(tags=found) for binding, found in now if found != binding.tags]
-
-
-def _tags_by_name(domain: ListedDomain, names: Iterable[str], tags: Tags | None) -> dict[str, Mapping[str, str] | None]:
-    """The tags of user profiles by name. None for each if the tags are unknown."""
-    return {name: None if tags is None else tags.get(tagged(domain.id, name), {}) for name in names}
-
-
-def _chunk_of(body: Mapping[str, Any]) -> tuple[str, list[str]] | None:
-    """The ID of the domain, and the names of the user profiles, that a message names; None if it is not valid."""
-    domain_id, profiles = matched(DOMAIN_ID, body.get("domain")), body.get("profiles")
-    if not domain_id or not isinstance(profiles, list) or not 1 <= len(profiles) <= CHUNK:
-        return None
-    return (domain_id, profiles) if all(matched(PROFILE_NAME, name) for name in profiles) else None
-
-
-def _chunk_id(domain_id: str, profiles: Iterable[str]) -> str:
-    return f"{domain_id}/{next(iter(profiles))}"

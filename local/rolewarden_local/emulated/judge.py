@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
 from rolewarden.errors import RolewardenError
-from rolewarden.policies import Document
+from rolewarden.packing import Document
 
 from rolewarden_local.emulated._ministack import evaluator
 

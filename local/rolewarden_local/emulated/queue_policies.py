@@ -15,7 +15,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from rolewarden.policies import Document
+from rolewarden.packing import Document
 
 from rolewarden_local.emulated import access
 from rolewarden_local.emulated._ministack import eventbridge, lambda_svc, responses, sns, sqs

@@ -19,7 +19,8 @@ from rolewarden.origin import DEPLOYMENT
 from rolewarden.publish import Publications
 from rolewarden.runtime import Runtime
 from rolewarden.settings import PublishSettings, SweepSettings
-from rolewarden.sweep import Sweep, Sweeper
+from rolewarden.sweep import Sweeper
+from rolewarden.sweep_messages import Sweep
 
 from rolewarden_local.aws import ACCOUNT_ID, REGION, LocalAws
 from rolewarden_local.scenes.seed import seed
