@@ -7,7 +7,7 @@ from functools import cache
 
 import pytest
 from rolewarden.guardrails import Rules
-from rolewarden.policies import Document
+from rolewarden.packing import Document
 from rolewarden.prevention import wider_callers
 from rolewarden_cli.admission import AdmissionPolicies
 
