@@ -95,13 +95,13 @@ def reset_organization() -> None:
     organizations.reset()
 
 
-def state() -> dict[str, Any]:
+def organization_state() -> dict[str, Any]:
     """The organization, without MiniStack's records."""
     return vars(ORGANIZATION)
 
 
-def restore(saved: dict[str, Any]) -> None:
-    """Make the organization that `state` has returned. MiniStack's records are restored separately."""
+def restore_organization(saved: dict[str, Any]) -> None:
+    """Make the organization that `organization_state` has returned. MiniStack's records are restored separately."""
     vars(ORGANIZATION).update(saved)
 
 

@@ -30,7 +30,12 @@ def saved() -> Callable[[], None]:
     stores = _stores()
     # One call copies all stores, so that an object that two stores share is also shared by their copies.
     kept = copy.deepcopy(
-        ([store._data for store in stores], sagemaker.state(), organization.state(), stacksets.state())
+        (
+            [store._data for store in stores],
+            sagemaker.state(),
+            organization.organization_state(),
+            stacksets.stackset_state(),
+        )
     )
 
     def restore() -> None:
@@ -39,8 +44,8 @@ def saved() -> Callable[[], None]:
         for store, content in zip(stores, contents, strict=True):
             store._data = content
         sagemaker.restore(of_sagemaker)
-        organization.restore(of_organization)
-        stacksets.restore(of_stacksets)
+        organization.restore_organization(of_organization)
+        stacksets.restore_stacksets(of_stacksets)
 
     return restore
 

@@ -198,13 +198,13 @@ def reset_stacksets() -> None:
     reset_execution()
 
 
-def state() -> dict[tuple[str, str, str], StackSet]:
+def stackset_state() -> dict[tuple[str, str, str], StackSet]:
     """Every StackSet."""
     return _SETS
 
 
-def restore(saved: Mapping[tuple[str, str, str], StackSet]) -> None:
-    """Make the StackSets that `state` has returned."""
+def restore_stacksets(saved: Mapping[tuple[str, str, str], StackSet]) -> None:
+    """Make the StackSets that `stackset_state` has returned."""
     _SETS.clear()
     _SETS.update(saved)
 
