@@ -95,16 +95,6 @@ def reset_organization() -> None:
     organizations.reset()
 
 
-def organization_state() -> dict[str, Any]:
-    """The organization, without MiniStack's records."""
-    return vars(ORGANIZATION)
-
-
-def restore_organization(saved: dict[str, Any]) -> None:
-    """Make the organization that `organization_state` has returned. MiniStack's records are restored separately."""
-    vars(ORGANIZATION).update(saved)
-
-
 def record_tree() -> None:
     """Write the root, units and accounts into MiniStack's records. Existing ones keep their policies."""
     made = ORGANIZATION
