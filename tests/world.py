@@ -154,7 +154,11 @@ class World(Assembled):
 
     def protected(self) -> Self:
         """Attach to every governed role the policies that it needs, and empty the work queue."""
-        return self._once("protected", self._protect)
+        for binding in list(self.bindings.all()):
+            if binding.role:
+                self.enforce(self.role_event(binding.role.name))
+        self.work()
+        return self
 
     def swept(self) -> Self:
         """Sweep and process the messages, before anything else is done in this World. The functions are cold then."""
@@ -178,13 +182,6 @@ class World(Assembled):
         _AFTER[key]()
         self.lend()
         self.assemble(self.runtime.aws)
-        return self
-
-    def _protect(self) -> Self:
-        for binding in list(self.bindings.all()):
-            if binding.role:
-                self.enforce(self.role_event(binding.role.name))
-        self.work()
         return self
 
     def event(self, name: str) -> dict[str, Any]:
