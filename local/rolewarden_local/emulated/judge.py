@@ -120,7 +120,7 @@ def judge(
     """Decide as IAM does on `action` on `resource` by a principal with `policies`.
 
     Args:
-        policies: The documents of identity policies by name, as objects or as JSON. JSON is faster for many requests.
+        policies: The documents of identity policies by name. A document can be a text in JSON, which is faster.
         action: The action, such as "bedrock:InvokeModel".
         resource: One ARN, or "*" if the action has no resource.
         context: Condition keys of the request, in any case. A list is a multivalued key. Other keys are absent.
@@ -195,10 +195,6 @@ def _keys(context: Mapping[str, Values]) -> dict[str, Any]:
         if values:
             keys[name] = value if isinstance(value, str) else values
     return keys
-
-
-def _text(document: Document | str) -> str:
-    return document if isinstance(document, str) else json.dumps(document)
 
 
 _VARIABLE: Final = re.compile(r"\$\{(sagemaker:[A-Za-z]+)\}")
@@ -289,6 +285,10 @@ def _doubts(statement: Mapping[str, Any]) -> Iterable[str]:
                 yield f"Null of {key} with {listed!r}"
             elif (form := _form(operator)) and not all(form(str(value)) for value in values):
                 yield f"{operator} of {key} with {listed!r}"
+
+
+def _text(document: Document | str) -> str:
+    return document if isinstance(document, str) else json.dumps(document)
 
 
 def _conditions(conditions: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, list[str]]]:

@@ -147,15 +147,12 @@ class _Simulation:
     def _judge(self, action: str, resource: str) -> Judgement:
         if not self._is_allowed_by_organizations(action, resource):
             return Judgement("implicitDeny")
-        boundary = self.boundary.document if self.boundary else None
-        return judge(self._texts, action, resource, self.context, boundary=boundary)
-
-    @functools.cached_property
-    def _texts(self) -> dict[str, str]:
-        return {key: json.dumps(source.document) for key, source in self.policies.items()}
+        documents = {key: source.text for key, source in self.policies.items()}
+        boundary = self.boundary.text if self.boundary else None
+        return judge(documents, action, resource, self.context, boundary=boundary)
 
     def _within_boundary(self, action: str, resource: str) -> bool:
-        return not self.boundary or judge({BOUNDARY: self.boundary.document}, action, resource, self.context).allowed
+        return not self.boundary or judge({BOUNDARY: self.boundary.text}, action, resource, self.context).allowed
 
     def _reasons(self, decision: Decision, matched: Iterable[Matched], within: bool) -> str:
         missing = self._missing() if decision == "implicitDeny" else ()
