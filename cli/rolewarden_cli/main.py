@@ -28,7 +28,8 @@ def loaded(name: str) -> Any:
     run = getattr(import_module(f"rolewarden_cli.commands.{name}"), f"run_{name}")
     row = COMMANDS[name]
     alone = typer.Typer(add_completion=False, rich_markup_mode=None)
-    alone.command(name, help=f"{cleandoc(run.__doc__)}\n\n{row.exit_codes}", short_help=row.summary)(run)
+    paragraphs = filter(None, (cleandoc(run.__doc__), row.choices, row.exit_codes))
+    alone.command(name, help="\n\n".join(paragraphs), short_help=row.summary)(run)
     return typer.main.get_command(alone)
 
 

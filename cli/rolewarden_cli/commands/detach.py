@@ -13,7 +13,7 @@ from rolewarden_cli.answers import print_json
 from rolewarden_cli.connect import Connection, of_an_account
 from rolewarden_cli.console import counted, heading, indented
 from rolewarden_cli.detach import Detached, Surplus, detach_surplus, read, surplus
-from rolewarden_cli.options import AsJson, Guardrails, Yes
+from rolewarden_cli.options import AsJson, FailOn, Guardrails, Yes
 from rolewarden_cli.plan import make
 from rolewarden_cli.rules import DEFAULT_FILE
 
@@ -25,6 +25,7 @@ def run_detach(
                                                      "roles.")] = None,
     guardrails: Guardrails = DEFAULT_FILE,
     yes: Yes = False,
+    fail_on: FailOn = None,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Show the policies and boundaries of Rolewarden that roles do not need, ask, and detach them.
@@ -54,7 +55,7 @@ def run_detach(
         print_json(done)
     elif unneeded:
         show_detached(console.console(), done)
-    options.end(is_done=not (done.left or unneeded.needed))
+    options.end("detach", fail_on, {"left": done.left or unneeded.needed})
 
 
 def show_surplus(out: Console, found: Surplus) -> None:

@@ -25,7 +25,7 @@ from rolewarden_cli.console import (
     show_reason,
     show_unread,
 )
-from rolewarden_cli.options import All, AsJson, Guardrails
+from rolewarden_cli.options import All, AsJson, FailOn, Guardrails
 from rolewarden_cli.plan import DIRECT_DEPLOYMENT, Plan, PlannedRole, read_plan
 from rolewarden_cli.rules import DEFAULT_FILE
 
@@ -44,6 +44,7 @@ def run_plan(
     connection: Connection,
     guardrails: Guardrails = DEFAULT_FILE,
     everything: All = False,
+    fail_on: FailOn = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the changes that enforcing guardrails.yaml would make, and the roles that cannot be protected.
@@ -60,7 +61,7 @@ def run_plan(
         print_json(found)
     else:
         show_plan(console.console(), found, everything=everything)
-    options.end(is_done=found.is_done)
+    options.end("plan", fail_on, found.conditions)
 
 
 def show_plan(out: Console, plan: Plan, *, everything: bool = False, ends: bool = True) -> None:

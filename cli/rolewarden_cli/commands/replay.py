@@ -16,13 +16,14 @@ from rich.text import Text
 from rolewarden_cli import console
 from rolewarden_cli.answers import print_json
 from rolewarden_cli.console import VERDICT_COLORS, counted
-from rolewarden_cli.options import AsJson, end
+from rolewarden_cli.options import AsJson, FailOn, end
 from rolewarden_cli.replay import Replayed, replay_files
 
 
 def run_replay(
     files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Events as EventBridge delivers them, "
                                                 "CloudTrail records, or a trail's Records file.")],
+    fail_on: FailOn = None,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Replay events through the template's rules and functions on a seeded local account.
@@ -45,7 +46,9 @@ def run_replay(
         print_json({"events": done})
     else:
         _sum_up(out, done)
-    end(is_done=not any(replayed.left_drifted for replayed in done))
+    drifted = any(replayed.left_drifted for replayed in done)
+    unmatched = any(replayed.rule is None for replayed in done)
+    end("replay", fail_on, {"drifted": drifted, "unmatched": unmatched})
 
 
 def show_replayed(out: Console, replayed: Replayed) -> None:
