@@ -75,6 +75,7 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
+    "init": Command("Write a guardrails.yaml for an account.", "the file is written"),
     "plan": Command(
         "Show the changes that enforcing guardrails.yaml would make.",
         "nothing is left to do",

@@ -1,0 +1,325 @@
+"""The guardrails.yaml that `rolewarden init` writes: its text, made from the answers and from what the account has.
+
+Domains, roles and models have names that callers choose. The text has them only after a comparison with their form, and
+every name in a comment is visible and on one line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from enum import StrEnum
+from typing import NamedTuple
+
+from rolewarden.forms import ACCOUNT_ID, GEOGRAPHY, GUARDRAIL_NAME
+from rolewarden.guardrails import Mode
+from rolewarden.plaintext import visible
+
+BEDROCK_ID = re.compile(r"[a-z0-9-]{1,63}\.[a-z0-9.:-]{1,256}", re.ASCII)
+"""The form of the ID of one Bedrock model, without wildcards."""
+
+JUMPSTART_ID = re.compile(r"[A-Za-z0-9._-]{1,256}", re.ASCII)
+"""The form of the ID of one JumpStart model, without wildcards."""
+
+DOMAIN_ID = re.compile(r"d-[a-z0-9]{1,61}", re.ASCII)
+"""The form of the ID of a domain."""
+
+MOST_NAMES = 3
+"""The number of roles that a comment names."""
+
+LONGEST_NAME = 60
+"""Characters of a name in a comment, and of a domain's name in the name of a guardrail."""
+
+SCHEMA = "../../docs/reference/guardrails.schema.json"
+"""The path of the JSON Schema from the folder of the file, if the folder has the files of the stack."""
+
+
+class Models(StrEnum):
+    """The models of a family that stay usable: those that a domain used, none, or any."""
+
+    USED = "used"
+    NONE = "none"
+    ANY = "any"
+
+
+class Assistants(StrEnum):
+    """Whether the answers of AWS's assistants stay usable."""
+
+    NONE = "none"
+    ANY = "any"
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The answers to the questions of `rolewarden init`."""
+
+    mode: Mode = Mode.OBSERVE
+    bedrock: Models = Models.USED
+    jumpstart: Models = Models.USED
+    assistants: Assistants = Assistants.NONE
+
+    @property
+    def restrict(self) -> bool:
+        """Whether a guardrail denies anything."""
+        return not (self.bedrock is self.jumpstart is Models.ANY and self.assistants is Assistants.ANY)
+
+
+@dataclass(frozen=True)
+class UsedModel:
+    """A model that roles of a group of domains called.
+
+    - `calls`, `last`: the number of calls, and the day of the last one.
+    - `roles`: the names of the roles.
+    """
+
+    id: str
+    calls: int
+    last: date
+    roles: tuple[str, ...]
+
+
+class FoundDomain(NamedTuple):
+    """A domain of the account."""
+
+    id: str
+    name: str
+    region: str
+
+
+@dataclass(frozen=True)
+class DomainGroup:
+    """Domains that share roles, so that each of them gets the guardrails of the others.
+
+    - `roles`: the names of their roles.
+    - `bedrock`, `jumpstart`: the models that these roles called.
+    - `hidden`: what they called and what the file cannot name, for example the ARN of a custom model.
+    """
+
+    domains: tuple[FoundDomain, ...]
+    roles: tuple[str, ...] = ()
+    bedrock: tuple[UsedModel, ...] = ()
+    jumpstart: tuple[UsedModel, ...] = ()
+    hidden: tuple[str, ...] = ()
+
+    @property
+    def has_used(self) -> bool:
+        """Whether a role called a model that the file can name."""
+        return bool(self.bedrock or self.jumpstart)
+
+
+@dataclass(frozen=True)
+class FoundAccount:
+    """What `rolewarden init` found in an account.
+
+    - `since`: the day from which on CloudTrail's event history was read. None if it was not read.
+    - `unread`: a line for each part that could not be read.
+    """
+
+    account: str
+    regions: tuple[str, ...]
+    groups: tuple[DomainGroup, ...]
+    since: date | None = None
+    unread: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class StartingFile:
+    """The text of a guardrails.yaml.
+
+    - `found`: None for a file that is written without an account.
+    - `has_schema`: whether the folder of the file leads to the JSON Schema.
+    - `by_provider`: whether an allow list has every model of a provider, because the single models need too many
+      policies.
+    """
+
+    answers: Answers
+    today: date
+    found: FoundAccount | None = None
+    has_schema: bool = False
+    by_provider: bool = False
+    _names: dict[tuple[FoundDomain, ...], str] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """The whole file."""
+        return "\n".join([*self._top(), *self._guardrails(), *self._assignments(), *_REST]) + "\n"
+
+    @property
+    def denying(self) -> str:
+        """The name of the guardrail for subjects of no group; it says what the guardrail denies."""
+        denied = [
+            family
+            for family, choice in (("bedrock", self.answers.bedrock), ("jumpstart", self.answers.jumpstart))
+            if choice is not Models.ANY
+        ]
+        if len(denied) == 2:
+            return "deny-generative-ai"
+        return f"deny-{denied[0]}" if denied else "deny-assistants"
+
+    @property
+    def groups(self) -> tuple[DomainGroup, ...]:
+        """The groups that get a guardrail of their own, because they used models that stay usable."""
+        groups = self.found.groups if self.found else ()
+        return tuple(group for group in groups if self._allowed(group))
+
+    def _allowed(self, group: DomainGroup) -> dict[str, tuple[UsedModel, ...]]:
+        """The models of a group that its guardrail allows, by family."""
+        wanted = {"bedrock": (self.answers.bedrock, group.bedrock), "jumpstart": (self.answers.jumpstart, group.jumpstart)}
+        return {family: used for family, (choice, used) in wanted.items() if choice is Models.USED and used}
+
+    def _top(self) -> Iterator[str]:
+        if self.has_schema:
+            yield f"# yaml-language-server: $schema={SCHEMA}"
+        yield "# Which generative AI models the users of SageMaker Canvas can reach. Rolewarden keeps the guardrails of this"
+        yield "# file (sets of deny policies) attached to the roles that Canvas uses."
+        yield "#"
+        yield from self._origin()
+        yield "# After an edit, run `rolewarden check`, which names mistakes, and `rolewarden plan`, which shows the effect."
+        yield ""
+        if self.answers.mode is Mode.OBSERVE:
+            yield "# observe: Rolewarden reports which roles lack a guardrail, and changes no role. Write `enforce` when the"
+            yield "# reports of some days show only what you want to deny."
+        else:
+            yield "# enforce: Rolewarden attaches the guardrails. Write `observe` to only report which roles lack one."
+        yield f"mode: {self.answers.mode.value}"
+
+    def _origin(self) -> Iterator[str]:
+        if self.found is None:
+            yield f"# `rolewarden init` wrote this file on {self.today} without an account."
+            return
+        regions = ", ".join(map(comment, self.found.regions))
+        yield f"# `rolewarden init` wrote this file on {self.today} from account {comment(self.found.account)} in {regions}."
+        if self.found.since:
+            yield f"# The models are those that CloudTrail's event history shows from {self.found.since} on. Every caller"
+            yield "# who can work as a role of a domain decides what is in this history: read each list before you deploy."
+        for line in self.found.unread:
+            yield f"# Not read: {comment(line, 90)}"
+
+    def _guardrails(self) -> Iterator[str]:
+        yield from ("", "# The name of a guardrail becomes the IAM policy /rolewarden/NAME. Choose names before you deploy:")
+        yield "# a later rename makes a new policy and removes the old one."
+        yield "guardrails:"
+        yield f"  {self.denying}:"
+        yield "    # Denies what its name says. Canvas works without it: only its generative AI features stop."
+        yield from self._families({})
+        for group in self.groups:
+            yield ""
+            yield f"  {self._name_of(group)}:"
+            yield f"    # For {_named([domain.name or domain.id for domain in group.domains])}: the models that roles of"
+            yield "    # these domains called. Remove the models that the domains no longer need, and add new ones."
+            yield from self._families(self._allowed(group))
+            for hidden in group.hidden:
+                yield f"    # Denied, because the record does not show its model: {comment(hidden, 120)}"
+        if not self.groups:
+            yield from _EXAMPLE_GUARDRAIL
+
+    def _families(self, allowed: Mapping[str, Sequence[UsedModel]]) -> Iterator[str]:
+        for family, choice in (("bedrock", self.answers.bedrock), ("jumpstart", self.answers.jumpstart)):
+            if family in allowed:
+                yield f"    {family}:"
+                yield "      allow:"
+                yield from self._patterns(allowed[family])
+            elif choice is not Models.ANY:
+                yield f"    {family}: {{deny: all}}"
+        if self.answers.assistants is Assistants.NONE:
+            yield "    assistants: {deny: all}   # the answers of Amazon Q and other assistants of AWS, in Canvas and Studio"
+
+    def _patterns(self, used: Iterable[UsedModel]) -> Iterator[str]:
+        if self.by_provider:
+            for pattern in sorted({_provider_pattern(one.id) for one in used}):
+                yield f'        - "{pattern}"'
+            return
+        for one in used:
+            calls = f"{one.calls:,} call{'s' * (one.calls != 1)}, last on {one.last}"
+            yield f'        - "{one.id}"   # {calls}, by {_named(one.roles)}'
+
+    def _assignments(self) -> Iterator[str]:
+        yield from ("", "# The first assignment that matches a domain or user profile decides. The last one must match")
+        yield "# everything that the others leave."
+        yield "assignments:"
+        for group in self.groups:
+            yield f"  - guardrails: [{self._name_of(group)}]"
+            yield "    domains:"
+            for domain in group.domains:
+                yield f'      - "{domain.id}"   # {comment(domain.name)} in {comment(domain.region)}'
+        yield f"  - guardrails: [{self.denying}]"
+
+    def _name_of(self, group: DomainGroup) -> str:
+        """A name that no other guardrail of the file has, without regard to case, as IAM compares names."""
+        if group.domains not in self._names:
+            first = group.domains[0]
+            plain = re.sub(r"[^A-Za-z0-9]+", "-", first.name).strip("-")[:LONGEST_NAME] or first.id
+            more = f"-and-{len(group.domains) - 1}-more" if len(group.domains) > 1 else ""
+            name = f"allow-models-of-{plain}{more}"
+            if not re.fullmatch(GUARDRAIL_NAME, name) or name.lower() in {one.lower() for one in self._names.values()}:
+                name = f"allow-models-of-{first.id}{more}"
+            self._names[group.domains] = name
+        return self._names[group.domains]
+
+
+def comment(text: str, most: int = LONGEST_NAME) -> str:
+    """A text of AWS for a comment: visible, on one line, and not longer than `most` characters."""
+    shown = visible(text)
+    return shown if len(shown) <= most else f"{shown[: most - 3]}..."
+
+
+def _named(names: Sequence[str]) -> str:
+    shown = ", ".join(comment(name) for name in names[:MOST_NAMES])
+    return shown + (f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else "")
+
+
+def _provider_pattern(model: str) -> str:
+    """The pattern of all models of a provider (Bedrock) or of a source (JumpStart)."""
+    separator = "." if BEDROCK_ID.fullmatch(model) and "." in model else "-"
+    return f"{model.partition(separator)[0]}{separator}*"
+
+
+def model_id(called: str) -> str:
+    """The ID of the Bedrock model that a call names by its ID, a profile or an ARN. Empty if it hides the model."""
+    kind, _, name = called.rpartition("/")
+    if kind and not re.search(r":(foundation-model|inference-profile)$", kind):
+        return ""
+    name = re.sub(f"^{GEOGRAPHY}", "", name)
+    return name if BEDROCK_ID.fullmatch(name) else ""
+
+
+def is_account(text: str) -> bool:
+    """Whether a text is the ID of an account."""
+    return re.fullmatch(ACCOUNT_ID, text, re.ASCII) is not None
+
+
+_EXAMPLE_GUARDRAIL = (
+    "",
+    "  # A guardrail that allows some models and denies all others. To use it, remove each `#` of the block, write",
+    "  # your models, and add an assignment for the domains that get it.",
+    "  # allow-approved-models:",
+    "  #   bedrock: {allow: [amazon.nova-*, anthropic.claude-sonnet-4*]}",
+    "  #   jumpstart: {deny: all}",
+    "  #   assistants: {deny: all}",
+)
+
+_REST = (
+    "",
+    "# The blocks below do nothing until you remove their `#`.",
+    "",
+    "# A role that needs no guardrail until a day:",
+    "# exemptions:",
+    "#   - role: CanvasBreakGlass",
+    '#     account: "111122223333"',
+    "#     until: 2030-01-31",
+    '#     reason: "break-glass access, ticket SEC-123"',
+    "",
+    "# Roles to which Rolewarden attaches nothing, whoever names them in a domain:",
+    "# never_govern:",
+    "#   - role: payments-*",
+    "",
+    "# Roles that get guardrails although no domain uses them:",
+    "# also_govern:",
+    "#   trusting: [sagemaker.amazonaws.com]",
+    "",
+    "# A permissions boundary for roles that have no room for another policy:",
+    "# fallback: boundary",
+)
+"""The end of the file: what an operator may need later."""
