@@ -29,6 +29,9 @@ from rolewarden_cli.local import staged_account
 from rolewarden_cli.notes import note
 from rolewarden_cli.shipped import here_or_shipped
 
+AWS = "AWS"
+"""The place of an account that is not on a local AWS."""
+
 LOCAL_ENDPOINT = "http://127.0.0.1:5000"
 """The endpoint of the local AWS that `make local` and `make stage` serve."""
 
@@ -90,7 +93,7 @@ class Connection:
     stack_name: str
     stack: DeployedStack | None
     tables: Tables | None
-    place: str = "AWS"
+    place: str = AWS
     is_staged: bool = False
     """Whether this process seeded the account, with the rules that ship with Rolewarden."""
 
@@ -246,7 +249,7 @@ class _LocalSession(boto3.Session):
         return make(*arguments, **{"endpoint_url": self._endpoint, **settings})
 
 
-def _connection(session: boto3.Session, where: Where, *, place: str = "AWS", is_staged: bool = False) -> Connection:
+def _connection(session: boto3.Session, where: Where, *, place: str = AWS, is_staged: bool = False) -> Connection:
     for region in where.regions:
         try:
             session.get_partition_for_region(region)

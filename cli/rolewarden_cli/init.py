@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 from rolewarden.bindings import Binding
 from rolewarden.check import Checked, check
 from rolewarden.errors import Refused, RetryLater, RolewardenError
-from rolewarden.events import mapping
 from rolewarden.guardrails import Rules
 from rolewarden.known import KnownModels, known_models
 from rolewarden.names import folded
@@ -25,6 +22,8 @@ from rolewarden.vocabulary import JUMPSTART_TAGS
 from rolewarden_cli import inventory, shipped
 from rolewarden_cli.connect import Connection
 from rolewarden_cli.inventory import Progress, ignore_progress
+from rolewarden_cli.observed import Made, ObservedCalls
+from rolewarden_cli.rollout import Turns, turns_in
 from rolewarden_cli.starter import (
     DOMAIN_ID,
     JUMPSTART_ID,
@@ -46,9 +45,6 @@ JUMPSTART_CALLS = ("CreateModel", "CreateEndpointConfig", "CreateEndpoint")
 
 MOST_PAGES = 100
 """The number of pages of CloudTrail's event history that `init` reads for each name of an event in each region."""
-
-BETWEEN_REQUESTS = 0.5
-"""Seconds between two requests, because CloudTrail takes two a second in each region of an account."""
 
 STACK_FILES = (
     "template.yaml",
@@ -87,13 +83,27 @@ class _Use:
 
 
 @dataclass
-class _Uses:
-    """The models that the roles of a group of domains called, by family and ID."""
+class Uses:
+    """The models that the roles of a group of domains called.
 
-    by_family: dict[str, dict[str, _Use]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(_Use)))
+    `hidden`: what a file cannot allow by its name: an ARN that hides its model, or a model that no list has.
+    """
+
     hidden: set[str] = field(default_factory=set)
+    by_family: dict[str, dict[str, _Use]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(_Use)))
+
+    def add(self, family: str, name: str, called: str, listed: Collection[str], made: Made, role: str) -> None:
+        """Count calls of the model `name`, which the caller named as `called`."""
+        if name not in listed:
+            self.hidden.add(called)
+            return
+        use = self.by_family[family][name]
+        use.calls += made.count
+        use.last = max(use.last, made.last.date())
+        use.roles.add(role)
 
     def of(self, family: str) -> tuple[UsedModel, ...]:
+        """The models of a family, in the order of their IDs."""
         return tuple(
             UsedModel(name, use.calls, use.last, tuple(sorted(use.roles)))
             for name, use in sorted(self.by_family[family].items())
@@ -109,26 +119,17 @@ def read_account(
     RetryLater.
     """
     found = inventory.take(connection, rules, progress)
-    groups = [*grouped(found.bindings)]
-    unread = [*found.unread]
-    uses: dict[int, _Uses] = defaultdict(_Uses)
-    if since:
-        by_role = {folded(role): number for number, (_, roles) in enumerate(groups) for role in roles}
-        listed = _listed_models(connection)
-        for region in connection.regions:
-            unread += _read_uses(connection, region, since, by_role, uses, listed, progress)
+    groups, unread = [*grouped(found.bindings)], [*found.unread]
+    calls = ObservedCalls(since or found.at)
+    for region in connection.regions if since else ():
+        unread += _read_calls(connection, region, calls, turns_in(connection.place), progress)
+    uses = counted_uses(calls, connection.account, [roles for _, roles in groups], _listed_models(connection))
     return FoundAccount(
         connection.account,
         connection.regions,
         tuple(
-            DomainGroup(
-                domains,
-                roles,
-                uses[number].of("bedrock"),
-                uses[number].of("jumpstart"),
-                tuple(sorted(uses[number].hidden)),
-            )
-            for number, (domains, roles) in enumerate(groups)
+            DomainGroup(domains, roles, used.of("bedrock"), used.of("jumpstart"), tuple(sorted(used.hidden)))
+            for (domains, roles), used in zip(groups, uses, strict=True)
         ),
         since.date() if since else None,
         tuple(unread),
@@ -182,92 +183,45 @@ def _listed_models(connection: Connection) -> KnownModels:
     return known._replace(bedrock=tuple(sorted(live)))
 
 
-def _read_uses(
-    connection: Connection,
-    region: str,
-    since: datetime,
-    by_role: Mapping[str, int],
-    uses: Mapping[int, _Uses],
-    listed: KnownModels,
-    progress: Progress,
+def _read_calls(
+    connection: Connection, region: str, calls: ObservedCalls, turns: Turns, progress: Progress
 ) -> Iterator[str]:
-    """Count the calls of one region. Gives a line for each part of the history that was not read."""
+    """Read the calls of one region. Gives a line for each part of the history that was not read."""
     names = (*BEDROCK_CALLS, *JUMPSTART_CALLS)
-    turn = Turns(BETWEEN_REQUESTS).take
     for number, name in enumerate(names):
         progress(f"event history of {region}", number, len(names))
         try:
-            pages = connection.calls.event_history(region, "EventName", name, since, turn)
+            pages = connection.calls.event_history(region, "EventName", name, calls.since, turns.take)
             for count, page in enumerate(pages, start=1):
                 for record in page:
-                    _count(record, connection.account, by_role, uses, listed)
+                    calls.add(record)
                 if count == MOST_PAGES:
-                    yield f"calls of {name} in {region} before the newest {MOST_PAGES * 50:,}: add models by hand"
+                    yield f"calls of {name} in {region} before the newest {MOST_PAGES * 50:,}: add their models by hand"
                     break
         except (Refused, RetryLater) as error:
-            yield f"CloudTrail's event history of {region}: {error}"
+            yield f"event history of {region}: {error}"
             break
     progress(f"event history of {region}", len(names), len(names))
 
 
-@dataclass
-class Turns:
-    """Waits between two requests, so that they are not too many."""
-
-    between: float
-    _next: float = 0.0
-
-    def take(self) -> None:
-        """Wait for the turn of the next request."""
-        now = time.monotonic()
-        if now < self._next:
-            time.sleep(self._next - now)
-        self._next = max(now, self._next) + self.between
-
-
-def _count(
-    record: Mapping[str, Any],
-    account: str,
-    by_role: Mapping[str, int],
-    uses: Mapping[int, _Uses],
-    listed: KnownModels,
-) -> None:
-    """Count a call that succeeded, if a role of a group made it."""
-    identity = mapping(record.get("userIdentity"))
-    issuer = mapping(mapping(identity.get("sessionContext")).get("sessionIssuer"))
-    arn = str(issuer.get("arn") or "")
-    role = arn.rpartition("/")[2]
-    if record.get("errorCode") or f"::{account}:role/" not in arn or folded(role) not in by_role:
-        return
-    uses_of_group = uses[by_role[folded(role)]]
-    parameters = mapping(record.get("requestParameters"))
-    day = str(record.get("eventTime", ""))[:10]
-    try:
-        last = date.fromisoformat(day)
-    except ValueError:
-        return
-    if record.get("eventName") in BEDROCK_CALLS:
-        called = str(parameters.get("modelId") or "")
-        name, family, known = model_id(called), "bedrock", listed.bedrock
-    else:
-        called = next(_jumpstart_ids(parameters), "")
-        name, family, known = called if JUMPSTART_ID.fullmatch(called) else "", "jumpstart", listed.jumpstart
-    if not called:
-        return
-    if name not in known:
-        uses_of_group.hidden.add(called)
-        return
-    use = uses_of_group.by_family[family][name]
-    use.calls += 1
-    use.last = max(use.last, last)
-    use.roles.add(role)
-
-
-def _jumpstart_ids(parameters: Mapping[str, Any]) -> Iterator[str]:
-    tags = parameters.get("tags")
-    for tag in tags if isinstance(tags, list) else ():
-        if mapping(tag).get("key") in JUMPSTART_TAGS:
-            yield str(mapping(tag).get("value") or "")
+def counted_uses(
+    calls: ObservedCalls, account: str, groups: Sequence[tuple[str, ...]], listed: KnownModels
+) -> list[Uses]:
+    """The models that the roles of each group called, in the order of `groups`, which are the names of roles."""
+    by_role = {folded(role): number for number, roles in enumerate(groups) for role in roles}
+    found = [Uses() for _ in groups]
+    for call, made in calls.made.items():
+        role = call.principal.rpartition("/")[2]
+        number = by_role.get(folded(role))
+        if number is None or f"::{account}:role/" not in call.principal or call.service not in {"bedrock", "sagemaker"}:
+            continue
+        uses = found[number]
+        for called in call.models if call.service == "bedrock" else ():
+            uses.add("bedrock", model_id(called), called, listed.bedrock, made, role)
+        for called in dict.fromkeys(value for key, value in call.tags if key in JUMPSTART_TAGS):
+            name = called if JUMPSTART_ID.fullmatch(called) else ""
+            uses.add("jumpstart", name, called, listed.jumpstart, made, role)
+    return found
 
 
 def starting_file(answers: Answers, found: FoundAccount | None, today: date, *, has_schema: bool) -> StartingFile:
@@ -336,10 +290,6 @@ def write_stack(folder: Path, *, replaces: bool) -> int:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
     return len(wanted)
-
-
-Ask = Callable[[str, str], str]
-"""A function that asks a question with a default answer, and gives the answer."""
 
 
 def no_rules(today: date) -> Rules:

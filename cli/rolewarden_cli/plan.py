@@ -269,6 +269,7 @@ class Plan:
             "changes": bool(self.has_changes or self.next[0]),
             "unprotected": bool(self.unprotected),
             "doubts": bool(self.doubts),
+            "denials": False,
             "unread": bool(self.unread or self.outside),
             "observed": any(role.outcome.remediation == "observed" for role in self.roles),
             "warnings": bool(self.unmatched or self.loosened),

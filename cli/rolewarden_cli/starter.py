@@ -166,7 +166,10 @@ class StartingFile:
 
     def _allowed(self, group: DomainGroup) -> dict[str, tuple[UsedModel, ...]]:
         """The models of a group that its guardrail allows, by family."""
-        wanted = {"bedrock": (self.answers.bedrock, group.bedrock), "jumpstart": (self.answers.jumpstart, group.jumpstart)}
+        wanted = {
+            "bedrock": (self.answers.bedrock, group.bedrock),
+            "jumpstart": (self.answers.jumpstart, group.jumpstart),
+        }
         return {family: used for family, (choice, used) in wanted.items() if choice is Models.USED and used}
 
     def _top(self) -> Iterator[str]:
@@ -198,7 +201,10 @@ class StartingFile:
             yield f"# Not read: {comment(line, 90)}"
 
     def _guardrails(self) -> Iterator[str]:
-        yield from ("", "# The name of a guardrail becomes the IAM policy /rolewarden/NAME. Choose names before you deploy:")
+        yield from (
+            "",
+            "# The name of a guardrail becomes the IAM policy /rolewarden/NAME. Choose names before you deploy:",
+        )
         yield "# a later rename makes a new policy and removes the old one."
         yield "guardrails:"
         yield f"  {self.denying}:"

@@ -543,6 +543,7 @@ class LocalAws:
                 answer_headers,
                 content,
                 request_id,
+                path=path,
             )
             if only_in_history:
                 self.events.append(cloudtrail.event(call))

@@ -83,6 +83,7 @@ COMMANDS = {
             "changes": Condition("changes are pending"),
             "unprotected": Condition("a role cannot be protected"),
             "doubts": Condition("AWS contradicts an exemption"),
+            "denials": Condition("SCPs would deny calls"),
             "unread": Condition("something could not be read"),
             "observed": Condition("a role lacks a guardrail in observe mode", is_default=False),
             "warnings": Condition("a name matches nothing, or callers can choose an assignment", is_default=False),

@@ -106,11 +106,15 @@ def _answered(
         _chosen("Which mode? `observe` only reports, `enforce` changes roles.", mode, [*Mode], start.mode, ask=ask),
         _chosen("Which Bedrock models stay usable?", bedrock, models, first, ask=ask),
         _chosen("Which JumpStart models stay usable?", jumpstart, models, first, ask=ask),
-        _chosen("Do the answers of AWS's assistants stay usable?", assistants, [*Assistants], start.assistants, ask=ask),
+        _chosen(
+            "Do the answers of AWS's assistants stay usable?", assistants, [*Assistants], start.assistants, ask=ask
+        ),
     )
 
 
-def _chosen(question: str, given: _Choice | None, choices: Sequence[_Choice], default: _Choice, *, ask: bool) -> _Choice:
+def _chosen(
+    question: str, given: _Choice | None, choices: Sequence[_Choice], default: _Choice, *, ask: bool
+) -> _Choice:
     if given is not None:
         return given
     words = {choice.value: choice for choice in choices}
