@@ -6,6 +6,7 @@ every name in a comment is visible and on one line.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -149,11 +150,7 @@ class StartingFile:
     @property
     def denying(self) -> str:
         """The name of the guardrail for subjects of no group; it says what the guardrail denies."""
-        denied = [
-            family
-            for family, choice in (("bedrock", self.answers.bedrock), ("jumpstart", self.answers.jumpstart))
-            if choice is not Models.ANY
-        ]
+        denied = [family for family, choice in self._choices if choice is not Models.ANY]
         if len(denied) == 2:
             return "deny-generative-ai"
         return f"deny-{denied[0]}" if denied else "deny-assistants"
@@ -166,24 +163,26 @@ class StartingFile:
 
     def _allowed(self, group: DomainGroup) -> dict[str, tuple[UsedModel, ...]]:
         """The models of a group that its guardrail allows, by family."""
-        wanted = {
-            "bedrock": (self.answers.bedrock, group.bedrock),
-            "jumpstart": (self.answers.jumpstart, group.jumpstart),
-        }
-        return {family: used for family, (choice, used) in wanted.items() if choice is Models.USED and used}
+        used = {"bedrock": group.bedrock, "jumpstart": group.jumpstart}
+        return {family: used[family] for family, choice in self._choices if choice is Models.USED and used[family]}
+
+    @property
+    def _choices(self) -> tuple[tuple[str, Models], ...]:
+        return ("bedrock", self.answers.bedrock), ("jumpstart", self.answers.jumpstart)
 
     def _top(self) -> Iterator[str]:
         if self.has_schema:
             yield f"# yaml-language-server: $schema={SCHEMA}"
-        yield "# Which generative AI models the users of SageMaker Canvas can reach. Rolewarden keeps the guardrails of this"
-        yield "# file (sets of deny policies) attached to the roles that Canvas uses."
+        yield "# Which generative AI models the users of SageMaker Canvas can reach. Rolewarden keeps the guardrails of"
+        yield "# this file, which are sets of deny policies, attached to the roles that Canvas uses."
         yield "#"
         yield from self._origin()
-        yield "# After an edit, run `rolewarden check`, which names mistakes, and `rolewarden plan`, which shows the effect."
+        yield "# After an edit, run `rolewarden check`, which names mistakes, then `rolewarden plan`, which shows the"
+        yield "# effect in an account."
         yield ""
         if self.answers.mode is Mode.OBSERVE:
-            yield "# observe: Rolewarden reports which roles lack a guardrail, and changes no role. Write `enforce` when the"
-            yield "# reports of some days show only what you want to deny."
+            yield "# observe: Rolewarden reports which roles lack a guardrail, and changes no role. Write `enforce`"
+            yield "# when the reports of some days show only what you want to deny."
         else:
             yield "# enforce: Rolewarden attaches the guardrails. Write `observe` to only report which roles lack one."
         yield f"mode: {self.answers.mode.value}"
@@ -192,29 +191,28 @@ class StartingFile:
         if self.found is None:
             yield f"# `rolewarden init` wrote this file on {self.today} without an account."
             return
-        regions = ", ".join(map(comment, self.found.regions))
-        yield f"# `rolewarden init` wrote this file on {self.today} from account {comment(self.found.account)} in {regions}."
+        regions, account = ", ".join(map(comment, self.found.regions)), comment(self.found.account)
+        yield f"# `rolewarden init` wrote this file on {self.today} from account {account} in {regions}."
         if self.found.since:
-            yield f"# The models are those that CloudTrail's event history shows from {self.found.since} on. Every caller"
-            yield "# who can work as a role of a domain decides what is in this history: read each list before you deploy."
+            yield f"# The models are those of the calls in CloudTrail's event history from {self.found.since} on. Every"
+            yield "# caller who can work as a role of a domain can add calls to it: read each list before you deploy."
         for line in self.found.unread:
             yield f"# Not read: {comment(line, 90)}"
 
     def _guardrails(self) -> Iterator[str]:
-        yield from (
-            "",
-            "# The name of a guardrail becomes the IAM policy /rolewarden/NAME. Choose names before you deploy:",
-        )
-        yield "# a later rename makes a new policy and removes the old one."
+        yield ""
+        yield "# The name of a guardrail becomes the name of an IAM policy under /rolewarden/. Choose the names"
+        yield "# before you deploy: a later rename makes a new policy."
         yield "guardrails:"
         yield f"  {self.denying}:"
-        yield "    # Denies what its name says. Canvas works without it: only its generative AI features stop."
+        yield "    # Canvas keeps working for these users, except for its features of generative AI."
         yield from self._families({})
         for group in self.groups:
             yield ""
             yield f"  {self._name_of(group)}:"
-            yield f"    # For {_named([domain.name or domain.id for domain in group.domains])}: the models that roles of"
-            yield "    # these domains called. Remove the models that the domains no longer need, and add new ones."
+            names = _named([domain.name or domain.id for domain in group.domains])
+            yield f"    # The models that the roles of {names} called."
+            yield "    # Remove the models that these users must not reach, and add those that they will need."
             yield from self._families(self._allowed(group))
             for hidden in group.hidden:
                 yield f"    # Denied, because the record does not show its model: {comment(hidden, 120)}"
@@ -222,7 +220,7 @@ class StartingFile:
             yield from _EXAMPLE_GUARDRAIL
 
     def _families(self, allowed: Mapping[str, Sequence[UsedModel]]) -> Iterator[str]:
-        for family, choice in (("bedrock", self.answers.bedrock), ("jumpstart", self.answers.jumpstart)):
+        for family, choice in self._choices:
             if family in allowed:
                 yield f"    {family}:"
                 yield "      allow:"
@@ -230,7 +228,7 @@ class StartingFile:
             elif choice is not Models.ANY:
                 yield f"    {family}: {{deny: all}}"
         if self.answers.assistants is Assistants.NONE:
-            yield "    assistants: {deny: all}   # the answers of Amazon Q and other assistants of AWS, in Canvas and Studio"
+            yield "    assistants: {deny: all}   # the answers of AWS's assistants, for example Amazon Q in Canvas"
 
     def _patterns(self, used: Iterable[UsedModel]) -> Iterator[str]:
         if self.by_provider:
@@ -258,9 +256,10 @@ class StartingFile:
             first = group.domains[0]
             plain = re.sub(r"[^A-Za-z0-9]+", "-", first.name).strip("-")[:LONGEST_NAME] or first.id
             more = f"-and-{len(group.domains) - 1}-more" if len(group.domains) > 1 else ""
-            name = f"allow-models-of-{plain}{more}"
-            if not re.fullmatch(GUARDRAIL_NAME, name) or name.lower() in {one.lower() for one in self._names.values()}:
-                name = f"allow-models-of-{first.id}{more}"
+            numbered = (f"{first.id}-{number}" for number in itertools.count(2))
+            names = (f"allow-models-of-{text}{more}" for text in itertools.chain((plain, first.id), numbered))
+            taken = {self.denying, *(one.lower() for one in self._names.values())}
+            name = next(one for one in names if re.fullmatch(GUARDRAIL_NAME, one) and one.lower() not in taken)
             self._names[group.domains] = name
         return self._names[group.domains]
 

@@ -37,8 +37,8 @@ def run_init(  # noqa: PLR0913, PLR0917 - each parameter is an option
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The guardrails.yaml to write.")] = DEFAULT_FILE,
     mode: Annotated[Mode | None, typer.Option(metavar="MODE", help="`observe` only reports, and `enforce` changes "
                                               "roles. Default: `observe`.")] = None,
-    bedrock: Annotated[Models | None, typer.Option(metavar="MODELS", help="The Bedrock models that stay usable: `used`, "
-                                                   "`none` or `any`. Default: `used`.")] = None,
+    bedrock: Annotated[Models | None, typer.Option(metavar="MODELS", help="The Bedrock models that stay usable: "
+                                                   "`used`, `none` or `any`. Default: `used`.")] = None,
     jumpstart: Annotated[Models | None, typer.Option(metavar="MODELS", help="The JumpStart models that stay usable: "
                                                      "`used`, `none` or `any`. Default: `used`.")] = None,
     assistants: Annotated[Assistants | None, typer.Option(metavar="ANSWERS", help="Whether the answers of AWS's "
@@ -57,13 +57,14 @@ def run_init(  # noqa: PLR0913, PLR0917 - each parameter is an option
     """Write a guardrails.yaml for an account: its domains and roles, and the models that they used.
 
     On a terminal, the command asks a question for each option that you do not give. Without a terminal, or with --yes,
-    it takes the defaults. It replaces no file unless you say so. The file is in observe mode, so a stack that you deploy
-    with it only reports.
+    it takes the defaults. It replaces no file unless you say so. The file is in observe mode, so a stack with it only
+    reports.
 
     Example: rolewarden init --local --yes
 
     Your role needs the permissions of `rolewarden plan`, and cloudtrail:LookupEvents.
     """
+    del without_account  # `of_an_account_if` has used it
     ask = options.is_a_terminal() and not yes
     force = force or (ask and file.exists() and _agree(f"{file} exists. Replace it?"))
     if file.exists() and not force:
@@ -106,9 +107,7 @@ def _answered(
         _chosen("Which mode? `observe` only reports, `enforce` changes roles.", mode, [*Mode], start.mode, ask=ask),
         _chosen("Which Bedrock models stay usable?", bedrock, models, first, ask=ask),
         _chosen("Which JumpStart models stay usable?", jumpstart, models, first, ask=ask),
-        _chosen(
-            "Do the answers of AWS's assistants stay usable?", assistants, [*Assistants], start.assistants, ask=ask
-        ),
+        _chosen("Do answers of AWS's assistants stay usable?", assistants, [*Assistants], start.assistants, ask=ask),
     )
 
 

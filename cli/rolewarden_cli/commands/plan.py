@@ -51,7 +51,7 @@ DAYS = 30
 
 
 @of_an_account
-def run_plan(
+def run_plan(  # noqa: PLR0913, PLR0917 - each parameter is an option
     connection: Connection,
     guardrails: Guardrails = DEFAULT_FILE,
     everything: All = False,
