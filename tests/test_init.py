@@ -142,6 +142,16 @@ def test_a_list_that_needs_too_many_policies_becomes_a_list_of_providers():
     assert '"huggingface-*"' in start.text
 
 
+def test_domains_with_the_same_name_or_the_name_of_another_id_get_guardrails_of_their_own():
+    found = [("d-a", "Research"), ("d-b", "research"), ("d-c", "d-b"), ("d-e", "generative-ai")]
+    one = (UsedModel(NOVA, 1, DAY, ()),)
+    groups_of_one = tuple(DomainGroup((FoundDomain(*domain, "us-east-1"),), bedrock=one) for domain in found)
+    start = starting_file(Answers(), FoundAccount(ACCOUNT_ID, (), groups_of_one), TODAY, has_schema=False)
+    named = [assignment["guardrails"][0] for assignment in yaml.safe_load(start.text)["assignments"][:-1]]
+    ends = ("Research", "d-b", "d-c", "generative-ai")
+    assert named == [f"allow-models-of-{end}" for end in ends]
+
+
 def role(name, domain, *, account=ACCOUNT_ID, profile="", region="us-east-1"):
     kind = "user-profile" if profile else "default-user"
     return Binding(account, region, domain, kind, "execution", RoleKey(account, name), user_profile=profile)
