@@ -255,7 +255,7 @@ def test_days_0_reads_no_history(world, here):
 
 
 def test_a_long_history_ends_after_some_pages(world, here, monkeypatch):
-    pages = []
+    pages: list[list[str]] = []
 
     def endless(*_):
         while True:

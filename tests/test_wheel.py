@@ -1,92 +1,16 @@
-"""The wheel in an empty environment: every command works in an empty folder outside of the checkout."""
+"""The wheel that `pipx install` installs: every command works in an empty folder outside of the checkout."""
 
-import json
+import shutil
 import subprocess
-import sys
-import sysconfig
-import venv
-from pathlib import Path
 
 import pytest
+from rolewarden_cli.init import stack_files
+from rolewarden_cli.rules import DEFAULT_FILE
 
 from tests.conftest import ROOT
+from tests.installed import Installed
 
 pytestmark = pytest.mark.long
-
-RUN = """
-import contextlib, io, json, sys, traceback
-from importlib.metadata import entry_points
-
-if sys.argv[1] == "without":
-    class Blocked:
-        def find_spec(self, name, path=None, target=None):
-            if name.partition(".")[0] in {"ministack", "moto", "samtranslator", "hypercorn"}:
-                raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-    sys.meta_path.insert(0, Blocked())
-
-answers = []
-for arguments in json.loads(sys.argv[2]):
-    out, err = io.StringIO(), io.StringIO()
-    code = 0
-    sys.argv = ["rolewarden", *arguments]
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            if arguments[0] == "-m":
-                from rolewarden_local.__main__ import main
-                code = main(arguments[1:])
-            else:
-                [command] = entry_points(group="console_scripts", name="rolewarden")
-                command.load()()
-        except SystemExit as end:
-            code = end.code or 0
-        except BaseException:
-            traceback.print_exc()
-            code = "traceback"
-    answers.append((code, out.getvalue(), err.getvalue()))
-own = {name: module.__file__ for name, module in sys.modules.items() if name.startswith("rolewarden")}
-print(json.dumps([answers, own]))
-"""
-"""A program that runs several commands in one process, because importing the local AWS takes long."""
-
-
-class Installed:
-    """An environment with the wheel and its dependencies, and an empty folder to work in."""
-
-    modules: set[str]
-    """Rolewarden's modules that the last run imported."""
-
-    def __init__(self, folder: Path):
-        wheels, environment, self.desk = folder / "wheels", folder / "environment", folder / "desk"
-        self.desk.mkdir()
-        build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(wheels)]
-        subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
-        [wheel] = wheels.glob("*.whl")
-        venv.create(environment, symlinks=True)
-        self.bin = environment / "bin"
-        version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-        self.packages = environment / "lib" / version / "site-packages"
-        install = ["--disable-pip-version-check", "--no-index", "--no-deps", "--quiet", str(wheel)]
-        python = str(self.bin / "python")
-        subprocess.run([sys.executable, "-m", "pip", "--python", python, "install", *install], check=True)
-        # Python searches only its own folders for .pth files, so the editable install stays outside.
-        (self.packages / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
-
-    def run(self, *commands: list[str], extra: str = "with") -> list[tuple[int | str, str, str]]:
-        """Run commands, return each exit code, output and errors, and assert that all code came from the wheel."""
-        ended = subprocess.run(
-            [str(self.bin / "python"), "-c", RUN, extra, json.dumps(commands)],
-            cwd=self.desk,
-            env={"PATH": str(self.bin), "HOME": str(self.desk), "COLUMNS": "100"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert ended.returncode == 0, ended.stderr
-        answers, modules = json.loads(ended.stdout.splitlines()[-1])
-        assert "rolewarden_cli.main" in modules
-        assert all(Path(path).is_relative_to(self.packages) for path in modules.values() if path), modules
-        self.modules = set(modules)
-        return [tuple(answer) for answer in answers]
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +37,24 @@ def test_every_command_has_its_help_and_those_of_guardrails_yaml_work_without_th
     for _, _, err in (checked, compiled):
         assert "using the file that ships with Rolewarden" in err
     assert not list(installed.desk.iterdir())
+
+
+def test_pipx_puts_the_command_on_the_path(installed):
+    said = subprocess.check_output(["rolewarden", "--version"], env=installed.variables, text=True)
+    assert said.startswith("rolewarden 0.1.0, for a stack of version 0.1.0")
+
+
+def test_init_writes_the_files_of_the_stack_from_the_wheel(installed):
+    [(code, out, err)] = installed.run(["init", "--without-account", "--with-stack"])
+    assert (code, err) == (0, ""), out
+    names = {file.relative_to(installed.desk) for file in installed.desk.rglob("*") if file.is_file()}
+    try:
+        for name in names - {DEFAULT_FILE}:
+            assert (installed.desk / name).read_bytes() == (ROOT / name).read_bytes(), name
+        assert {name for _, name in stack_files()} == names - {DEFAULT_FILE}
+    finally:
+        for entry in installed.desk.iterdir():
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
 
 
 def test_without_the_extra_one_line_names_it_and_its_installation(installed):

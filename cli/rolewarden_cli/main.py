@@ -127,7 +127,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        print_line(f"rolewarden {__version__}")
+        print_line(f"rolewarden {__version__}, for a stack of version {__version__}")
         raise typer.Exit
 
 
@@ -135,7 +135,7 @@ def _print_version(wanted: bool) -> None:
 def start(
     context: typer.Context,
     version: Annotated[bool, typer.Option(  # noqa: ARG001 - its callback prints it
-                                          "--version", help="Print the version and exit.", is_eager=True,
+                                          "--version", help="Print the version, and that of the stack.", is_eager=True,
                                           callback=_print_version)] = False,
 ) -> None:  # fmt: skip
     """Keep required deny policies attached to every role that SageMaker Canvas uses.

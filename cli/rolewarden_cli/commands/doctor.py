@@ -31,9 +31,10 @@ def run_doctor(
 ) -> None:
     """Check on the deployed stack what can only be seen there, and print a line for each check.
 
-    The checks cover the deployed rules, subscriptions, alarms, dead-letter queues, schedules, concurrency, StackSets,
-    OperatorArn, trails, forwarders, accounts, and domains in other regions. Each line begins with ok, warn or fail, and
-    a problem ends with the fix. SweepFunction checks the last four with its own permissions.
+    The checks cover the version and rules of the stack, subscriptions, alarms, dead-letter queues, schedules,
+    concurrency and StackSets. They also cover OperatorArn, trails, forwarders, accounts, and domains in other regions.
+    Each line begins with ok, warn or fail, and a problem ends with the fix. SweepFunction checks the last four with its
+    own permissions.
 
     Example: rolewarden doctor --region us-east-1
 
