@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from pathlib import Path
 
 from tests.conftest import ROOT
@@ -75,11 +77,10 @@ class Installed:
         }
         self.install(["pipx", "install", f"{self.wheel}[local]"])
 
-    def install(self, command: list[str]) -> None:
+    def install(self, command: list[str], folder: Path = ROOT) -> None:
         """Run a `pipx install`, without a network. The packages that the wheel needs are those of this environment."""
-        done = subprocess.run(
-            [sys.executable, "-m", *command], env=self.variables, capture_output=True, text=True, check=False
-        )
+        pipx = [sys.executable, "-m", *command]
+        done = subprocess.run(pipx, cwd=folder, env=self.variables, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         [self.packages] = (self.bin.parent / "pipx" / "venvs" / "rolewarden").glob("lib/python*/site-packages")
         # Python searches only its own folders for .pth files, so the editable install stays outside.
@@ -102,3 +103,88 @@ class Installed:
         assert all(Path(path).is_relative_to(self.packages) for path in modules.values() if path), modules
         self.modules = set(modules)
         return [tuple(answer) for answer in answers]
+
+
+SERVE = """
+import importlib, json, os, pkgutil, sys
+from importlib.metadata import entry_points
+
+[command] = entry_points(group="console_scripts", name="rolewarden")
+main = command.load()
+import rolewarden_cli.commands
+for found in pkgutil.iter_modules(rolewarden_cli.commands.__path__, "rolewarden_cli.commands."):
+    importlib.import_module(found.name)
+
+for line in sys.stdin:
+    arguments, folder, out, err = json.loads(line)
+    child = os.fork()
+    if not child:
+        os.chdir(folder)
+        if "--local" in arguments:
+            # The reader has no endpoint in the environment, so the command seeds a local AWS of its own.
+            del os.environ["AWS_ENDPOINT_URL"]
+        os.dup2(os.open(out, os.O_CREAT | os.O_WRONLY), 1)
+        os.dup2(os.open(err, os.O_CREAT | os.O_WRONLY), 2)
+        sys.argv = ["rolewarden", *arguments]
+        code = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code or 0
+        except BaseException:
+            import traceback
+            traceback.print_exc()
+            code = 99
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+"""A program that runs each command in a process of its own, and imports the modules only once."""
+
+
+class Walker:
+    """A reader who types the commands of a page, one after the other. `cd` changes the folder of the next ones."""
+
+    def __init__(self, installed: Installed, folder: Path, variables: dict[str, str]) -> None:
+        self.installed, self.folder = installed, folder
+        self.variables = {**installed.variables, **variables}
+        python = installed.packages.parents[2] / "bin" / "python"
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(
+            [str(python), "-c", SERVE], env=self.variables, cwd=folder, stdin=pipe, stdout=pipe, text=True
+        )
+
+    def __enter__(self) -> Walker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._process.stdin
+        self._process.stdin.close()
+        self._process.wait()
+
+    def type(self, line: str) -> tuple[int, str]:
+        """Run one line of a page, and return its exit code and its output."""
+        words = shlex.split(line)
+        if words[0] == "cd":
+            self.folder /= words[1]
+            return 0, ""
+        if words[:2] == ["pipx", "install"]:
+            self.installed.install([*words[:2], "--force", *words[2:]], self.folder)
+            return 0, ""
+        if words[0] == "rolewarden":
+            return self._rolewarden(words[1:])
+        done = subprocess.run(
+            ["bash", "-c", line], cwd=self.folder, env=self.variables, capture_output=True, text=True, check=False
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    def _rolewarden(self, arguments: list[str]) -> tuple[int, str]:
+        assert self._process.stdin
+        assert self._process.stdout
+        with tempfile.TemporaryDirectory() as folder:
+            files = [Path(folder) / name for name in ("out", "err")]
+            self._process.stdin.write(json.dumps([arguments, str(self.folder), *map(str, files)]) + "\n")
+            self._process.stdin.flush()
+            code = int(self._process.stdout.readline())
+            return code, "".join(file.read_text(encoding="utf-8") for file in files)

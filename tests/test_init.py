@@ -5,7 +5,6 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-import boto3
 import pytest
 import yaml
 from hypothesis import given
@@ -30,9 +29,9 @@ from rolewarden_cli.starter import (
     model_id,
 )
 from rolewarden_local.aws import ACCOUNT_ID
-from rolewarden_local.emulated._ministack import sts
 from typer.testing import CliRunner
 
+from tests.callers import call_model
 from tests.commands import rolewarden
 from tests.conftest import ROOT, TODAY
 
@@ -215,17 +214,8 @@ def test_only_models_of_a_list_and_only_calls_of_the_roles_count():
     assert uses.hidden == {"anthropic.made-up-v9"}
 
 
-def ask(name, model):
-    """Call a model as a role."""
-    key = f"ASIA{name.upper()}"
-    arn = f"arn:aws:sts::{ACCOUNT_ID}:assumed-role/{name}/SageMaker"
-    sts.register_session(key, {"Arn": arn, "UserId": f"AROA{name.upper()}:SageMaker"})
-    made = boto3.Session(key, "secret", "token", region_name="us-east-1")
-    made.client("bedrock-runtime").converse(modelId=model, messages=[])
-
-
 def test_a_domain_keeps_the_models_that_its_roles_called(world, here):
-    ask("CanvasRosa", f"us.{NOVA}")
+    call_model("CanvasRosa", f"us.{NOVA}")
     result = rolewarden("init", "--yes")
     assert result.exit_code == 0, result.output
     assert "domain research: 3 roles, 1 model in use" in result.stdout

@@ -1,14 +1,24 @@
 """The wheel that `pipx install` installs: every command works in an empty folder outside of the checkout."""
 
+import os
 import shutil
 import subprocess
+from functools import partial
 
+import boto3
 import pytest
+from rolewarden.aws import Aws
+from rolewarden.progress import RecordedProgress
 from rolewarden_cli.init import stack_files
 from rolewarden_cli.rules import DEFAULT_FILE
+from rolewarden_local.aws import ACCOUNT_ID, REGION, LocalAws
+from rolewarden_local.scenes.account import waited
+from rolewarden_local.scenes.deploy import environment
+from rolewarden_local.scenes.seed import seed
 
+from tests.callers import call_model
 from tests.conftest import ROOT
-from tests.installed import Installed
+from tests.installed import Installed, Walker
 
 pytestmark = pytest.mark.long
 
@@ -55,6 +65,82 @@ def test_init_writes_the_files_of_the_stack_from_the_wheel(installed):
     finally:
         for entry in installed.desk.iterdir():
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+
+
+@pytest.fixture
+def account():
+    """A seeded account over HTTP, without a stack. CanvasRosa has called a model."""
+    aws = LocalAws.start()
+    aws.reset()
+    with aws.serving() as url:
+        seed(aws)
+        with aws.connected():
+            call_model("CanvasRosa", "amazon.nova-pro-v1:0")
+        yield aws, url
+        aws.reset()
+
+
+def steps(page):
+    """The command lines of a tutorial."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    return [line.removeprefix("    ") for line in text.splitlines() if line.startswith("    ")]
+
+
+def is_swept(times):
+    """Whether so many sweeps of the deployed stack are complete."""
+    [stack] = boto3.client("cloudformation").describe_stacks(StackName="rolewarden")["Stacks"]
+    table = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}["BindingsTable"]
+    sweeps = RecordedProgress(Aws(boto3.Session(region_name=REGION)), table).sweeps(ACCOUNT_ID)
+    return len([sweep for sweep in sweeps if sweep.get("completed")]) >= times
+
+
+PENDING = {
+    "rolewarden plan --local",
+    "rolewarden plan",
+    "rolewarden status",
+    "rolewarden diff layers/guardrails/guardrails.yaml.bak",
+    "rolewarden verify --role CanvasRosa --model amazon.titan-text-express-v1",
+}
+"""Commands of the tutorial that can end with 2. The account of the seed has a role without room for a policy."""
+
+
+@pytest.mark.deployed
+def test_the_tutorial_of_the_first_week_works_from_an_empty_folder_to_the_enforced_guardrails(
+    installed, account, tmp_path
+):
+    aws, url = account
+    variables = {
+        **environment(url, REGION),
+        "PATH": f"{installed.bin}:{ROOT / '.venv-sam' / 'bin'}:{os.environ['PATH']}",
+    }
+    (tmp_path / installed.wheel.name).symlink_to(installed.wheel)
+    outputs, deployed = {}, 0
+
+    def has(role):
+        attached = boto3.client("iam").list_attached_role_policies(RoleName=role)["AttachedPolicies"]
+        return {one["PolicyName"] for one in attached if ":policy/rolewarden/" in one["PolicyArn"]}
+
+    with Walker(installed, tmp_path, variables) as walker, aws.connected():
+        for step in steps("your-first-week.md"):
+            if step.startswith("sam build") and not (walker.folder / ".wheels").exists():
+                (walker.folder / ".wheels").symlink_to(ROOT / ".wheels")  # The build then needs no network.
+            code, output = walker.type(step)
+            assert code == 0 or (code == 2 and step in PENDING), (step, code, output)
+            outputs[step] = output
+            if step.startswith("sam deploy"):
+                deployed += 1
+                aws.confirm_subscriptions()
+                waited(partial(is_swept, deployed), f"sweep {deployed}")
+                if deployed == 1:
+                    assert has("CanvasRosa") == has("CanvasOmar") == set()
+        waited(lambda: has("CanvasRosa") == {"allow-models-of-research"}, "CanvasRosa")
+        waited(lambda: has("CanvasOmar") == {"deny-generative-ai"}, "CanvasOmar")
+    assert "CanvasRosa" in outputs["rolewarden plan --local"]
+    assert "amazon.nova-pro-v1:0" in (walker.folder / DEFAULT_FILE).read_text()
+    assert (walker.folder / "first-week.html").read_text().startswith("<!doctype html>")
+    verified = outputs["rolewarden verify --role CanvasRosa --model amazon.titan-text-express-v1"]
+    assert "ok    111122223333 us-east-1 simulated model call" in verified, verified
+    assert "drills in order" in verified, verified
 
 
 def test_without_the_extra_one_line_names_it_and_its_installation(installed):
