@@ -135,14 +135,18 @@ def test_every_command_is_on_the_page_of_the_command_line():
     assert {name for name in COMMANDS if f"rolewarden {name}" not in page} == set()
 
 
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [("rolewarden ac", "access"), ("rolewarden plan --fail", "--fail-on"), ("rolewarden init --mode ob", "observe")],
+)
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_shells_complete_the_commands(shell):
+def test_shells_complete_commands_options_and_choices(shell, typed, completed):
     environment = {
         "_ROLEWARDEN_COMPLETE": f"complete_{shell}",
-        "COMP_WORDS": "rolewarden ac",
-        "COMP_CWORD": "1",
-        "_TYPER_COMPLETE_ARGS": "rolewarden ac",
+        "COMP_WORDS": typed,
+        "COMP_CWORD": str(len(typed.split()) - 1),
+        "_TYPER_COMPLETE_ARGS": typed,
         "_TYPER_COMPLETE_FISH_ACTION": "get-args",
     }
     result = CliRunner().invoke(app, [], env=environment, prog_name="rolewarden")
-    assert "access" in result.stdout
+    assert completed in result.stdout
