@@ -27,6 +27,7 @@ from rolewarden_local.scenes.seed import TRUST
 
 from tests.commands import json_answer, rolewarden
 from tests.conftest import TODAY
+from tests.guardrail_files import GUARDRAILS
 
 pytestmark = pytest.mark.long
 
@@ -48,10 +49,12 @@ JUMPSTART = "huggingface-llm-falcon-7b-bf16"
 
 
 @pytest.fixture
-def account(world_with, monkeypatch):
-    """A seeded account with RULES."""
+def account(world, monkeypatch, tmp_path):
+    """A seeded account, and a folder for its rules."""
     monkeypatch.setattr(options, "utc_today", lambda: TODAY)
-    return world_with(RULES)
+    world.folder = tmp_path / "rules"
+    world.folder.mkdir()
+    return world
 
 
 def role(name, path="/"):
@@ -76,8 +79,11 @@ def found(*arguments, exit_code=2):
     return answer, {one["principal"]: one for one in answer["denied"]}
 
 
-def rules(account):
-    return "--guardrails", account.environment["GUARDRAILS_FILE"]
+def rules(account, text=RULES):
+    """The option with a file of this text."""
+    file = account.folder / "guardrails.yaml"
+    file.write_text(text)
+    return "--guardrails", str(file)
 
 
 def test_the_history_shows_each_principal_with_its_denied_models_and_what_to_do(account):
@@ -123,7 +129,7 @@ def test_what_is_listed_is_what_the_attached_scps_deny(account):
     _, denied = found(*rules(account))
     account.aws.organize("o-exampleorg1", {"ou-root-canvas": {ACCOUNT_ID}})
     client = boto3.client("organizations", "us-east-1", aws_access_key_id=MANAGEMENT, aws_secret_access_key="-")
-    for policy in compile_prevention(account.runtime.rules, "aws").policies:
+    for policy in policies_of(RULES):
         made = client.create_policy(
             Name=policy.name, Description="", Type="SERVICE_CONTROL_POLICY", Content=policy.text
         )
@@ -203,6 +209,14 @@ def test_log_files_of_a_trail_are_read_once_each_from_a_folder_and_no_call_goes_
     assert found(*rules(account), "--trail", str(tmp_path), "--days", "60")[1][chat]["calls"] == 3
 
 
+def test_the_other_files_of_a_trails_bucket_and_of_a_result_are_passed_over(account, tmp_path):
+    (tmp_path / "digest.json.gz").write_bytes(gzip.compress(b'{"digestStartTime": "2026-11-01T00:00:00Z"}'))
+    (tmp_path / "result_sign.json").write_text('{"version": "1.0", "files": [], "hashSignature": "00"}')
+    insight = {"eventTime": "2026-11-28T00:00:00Z", "eventCategory": "Insight", "eventType": "AwsCloudTrailInsight"}
+    written(tmp_path / "log.json", insight, record())
+    assert found(*rules(account), "--trail", str(tmp_path))[0]["calls"] == 1
+
+
 ROW = {
     "eventSource": "bedrock.amazonaws.com", "eventName": "Converse", "awsRegion": "us-east-1",
     "recipientAccountId": ACCOUNT_ID, "errorCode": "", "userType": "AssumedRole",
@@ -233,6 +247,30 @@ def test_a_result_of_cloudtrail_lake_counts_its_calls(account, tmp_path, form):
         path.write_text(json.dumps({"QueryStatus": "FINISHED", "QueryResultRows": [cells]}))
     _, denied = found(*rules(account), "--trail", str(path))
     assert (denied[chat]["calls"], denied[chat]["models"]) == (1200, [CLAUDE])
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        f'[{{"key":"sagemaker-sdk:jumpstart-model-id","value":"{JUMPSTART}"}}]',
+        f"[{{key=sagemaker-sdk:jumpstart-model-id, value={JUMPSTART}}}, {{key=team, value=a}}]",
+    ],
+)
+def test_tags_in_a_result_of_cloudtrail_lake_are_read_in_both_forms(tags):
+    calls = ObservedCalls(datetime(2026, 1, 1, tzinfo=UTC))
+    times = dict.fromkeys(("first", "last"), "2026-11-01 00:00:00.000")
+    of_sagemaker = {
+        "eventSource": "sagemaker.amazonaws.com",
+        "eventName": "CreateEndpoint",
+        "modelId": "",
+        "tags": tags,
+    }
+    calls.add_row({**ROW, **times, **of_sagemaker})
+    [call] = calls.made
+    assert call.what == JUMPSTART
+    assert denials_of(RULES).covers(
+        Target(TargetKind.PATH, "", (requests_of(call, f"{ROLE}/Chat", datetime.now(UTC)),))
+    )
 
 
 @pytest.mark.parametrize(
@@ -293,27 +331,38 @@ CASES = [
 """Records, and whether the SCPs of RULES deny their calls."""
 
 
-@pytest.mark.parametrize(("one", "is_denied"), CASES)
-def test_each_kind_of_record_becomes_the_requests_that_aws_authorizes(one, is_denied):
+def policies_of(text):
+    """The SCPs of a file."""
+    read = read_yaml(text, today=TODAY).rules
+    assert read is not None
+    return compile_prevention(read, "aws").policies
+
+
+def denials_of(text):
+    """The decisions of the SCPs of a file."""
+    return Denials(statement for policy in policies_of(text) for statement in policy.document["Statement"])
+
+
+def is_denied_by(text, one, at=None):
+    """Whether the SCPs of a file deny the call of a record at a time, or now."""
     calls = ObservedCalls(datetime(2026, 1, 1, tzinfo=UTC))
     calls.add(one)
     [call] = calls.made
-    policies = compile_prevention(read_yaml(RULES, today=TODAY).rules, "aws").policies
-    denials = Denials(statement for policy in policies for statement in policy.document["Statement"])
-    asked = requests_of(call, call.principal, datetime.now(UTC))
-    assert denials.covers(Target(TargetKind.PATH, "", (asked,))) == is_denied
+    asked = requests_of(call, call.principal, at or datetime.now(UTC))
+    return denials_of(text).covers(Target(TargetKind.PATH, "", (asked,)))
+
+
+@pytest.mark.parametrize(("one", "is_denied"), CASES)
+def test_each_kind_of_record_becomes_the_requests_that_aws_authorizes(one, is_denied):
+    assert is_denied_by(RULES, one) == is_denied
 
 
 KEYS = "guardrails: {keys: {bedrock: {deny: [anthropic.*]}, api_keys: deny}}\nassignments: [{guardrails: [keys]}]\n"
 
 
-def test_a_call_with_an_api_key_is_judged_by_its_key_too(world_with, monkeypatch, tmp_path):
-    monkeypatch.setattr(options, "utc_today", lambda: TODAY)
-    account = world_with(KEYS)
-    with_key = record(model=NOVA, additionalEventData={"callWithBearerToken": True})
-    path = written(tmp_path / "a.json", record(model=NOVA), with_key)
-    answer, _ = found(*rules(account), "--trail", str(path))
-    assert answer["calls"] == 1
+def test_a_call_with_an_api_key_is_judged_by_its_key_too():
+    assert not is_denied_by(KEYS, record(model=NOVA))
+    assert is_denied_by(KEYS, record(model=NOVA, additionalEventData={"callWithBearerToken": True}))
 
 
 EXEMPT = (
@@ -324,16 +373,82 @@ EXEMPT = (
 )
 
 
-@pytest.mark.parametrize(("day", "is_denied"), [(30, False), (1, True)])
-def test_an_exempt_role_is_denied_from_the_day_after_its_exemption_ends(day, is_denied):
-    calls = ObservedCalls(datetime(2026, 1, 1, tzinfo=UTC))
-    calls.add(record(userIdentity=identity("Glass", f"{ROLE}/Glass")))
-    [call] = calls.made
-    policies = compile_prevention(read_yaml(EXEMPT, today=TODAY).rules, "aws").policies
-    denials = Denials(statement for policy in policies for statement in policy.document["Statement"])
-    at = datetime(2026, 11 if day == 30 else 12, day, tzinfo=UTC)
-    asked = requests_of(call, call.principal, at)
-    assert denials.covers(Target(TargetKind.PATH, "", (asked,))) == is_denied
+@pytest.mark.parametrize(
+    ("at", "is_denied"), [("2026-11-30T23:59:59", False), ("2026-12-01T00:00:00", True), ("2027-02-03T04:05:06", True)]
+)
+def test_an_exempt_role_is_denied_from_the_day_after_its_exemption_ends(at, is_denied):
+    glass = record(userIdentity=identity("Glass", f"{ROLE}/Glass"))
+    assert is_denied_by(EXEMPT, glass, datetime.fromisoformat(f"{at}+00:00")) == is_denied
+
+
+def test_the_role_of_a_permission_set_is_listed_with_a_pattern_for_its_suffix(account, tmp_path):
+    name, path = "AWSReservedSSO_Canvas_0123456789abcdef", "aws-reserved/sso.amazonaws.com/eu-west-1"
+    arn = f"arn:aws:iam::222233334444:role/{path}/{name}"
+    path_ = written(tmp_path / "a.json", record(userIdentity=identity(name, arn), recipientAccountId="222233334444"))
+    _, denied = found(*rules(account), "--trail", str(path_))
+    assert f"`{arn[:-16]}*`" in denied[arn]["recommendation"]
+    text = rolewarden("plan", "--prevention", *rules(account), "--trail", str(path_)).stdout
+    assert "in account 222233334444" in " ".join(text.split())
+
+
+def test_calls_in_the_management_account_are_left_out_because_no_scp_restricts_them(account, tmp_path):
+    path = written(tmp_path / "a.json", record(recipientAccountId=MANAGEMENT), record())
+    role("Chat")
+    assert found(*rules(account), "--trail", str(path))[0]["calls"] == 2
+    account.aws.organize("o-exampleorg1", {"ou-root-canvas": {ACCOUNT_ID}})
+    answer, _ = found(*rules(account), "--trail", str(path))
+    assert (answer["calls"], answer["is_management"]) == (1, False)
+
+
+def test_a_role_of_two_assignments_is_not_listed(account, tmp_path):
+    settings = {"ExecutionRole": f"{ROLE}/CanvasRosa"}
+    account.sagemaker.create_user_profile(DomainId="d-analytics0001", UserProfileName="second", UserSettings=settings)
+    path = written(tmp_path / "a.json", record(model=NOVA, userIdentity=identity("CanvasRosa")))
+    rosa = found(*rules(account), "--trail", str(path))[1][f"{ROLE}/CanvasRosa"]
+    assert rosa["choice"] == "leave denied"
+    assert "assignments 1 and 2 share this role" in rosa["recommendation"]
+
+
+REGIONAL = "guardrails: {here: {bedrock: {allow: all, regions: [eu-west-1]}}}\nassignments: [{guardrails: [here]}]\n"
+
+
+@pytest.mark.parametrize(
+    ("model", "region", "served", "is_denied"),
+    [
+        (NOVA, "eu-west-1", "", False),
+        (NOVA, "eu-central-1", "", True),
+        (EUROPEAN, "eu-west-1", "eu-west-1", False),
+        (EUROPEAN, "eu-west-1", "eu-central-1", True),
+        (f"global.{NOVA}", "eu-west-1", "eu-west-1", True),  # AWS authorizes it in the region `unspecified`, too
+    ],
+)
+def test_a_call_is_judged_in_the_region_of_the_caller_and_in_the_one_that_served_it(model, region, served, is_denied):
+    more = {"additionalEventData": {"inferenceRegion": served}} if served else {}
+    assert is_denied_by(REGIONAL, record(model=model, awsRegion=region, **more)) == is_denied
+
+
+REQUIRED = f"""
+guardrails:
+  filtered:
+    bedrock:
+      allow: all
+      require_bedrock_guardrail: ["arn:aws:bedrock:us-east-1:{ACCOUNT_ID}:guardrail/abc123"]
+assignments: [{{guardrails: [filtered]}}]
+"""
+
+
+def test_a_call_that_needs_an_amazon_bedrock_guardrail_is_marked_because_records_do_not_name_it(account, tmp_path):
+    path = written(tmp_path / "a.json", record(userIdentity=identity("CanvasRosa")))
+    _, denied = found(*rules(account, REQUIRED), "--trail", str(path))
+    assert denied[f"{ROLE}/CanvasRosa"]["guardrail_needed"]
+    _, denied = found(*rules(account), "--trail", str(path))
+    assert not denied[f"{ROLE}/CanvasRosa"]["guardrail_needed"]
+
+
+def test_the_questions_for_the_shipped_file_are_as_many_as_the_page_says():
+    text = GUARDRAILS.read_text()
+    statements = [statement for policy in policies_of(text) for statement in policy.document["Statement"]]
+    assert 75 <= len(lookups(statements, ["eu-west-1"], "aws")) <= 85
 
 
 def test_a_root_user_stays_denied_and_a_user_can_be_listed(account, tmp_path):
@@ -343,22 +458,28 @@ def test_a_root_user_stays_denied_and_a_user_can_be_listed(account, tmp_path):
     assert (root["choice"], user["choice"]) == ("leave denied", "list")
 
 
-def test_a_subject_whose_listed_role_has_more_than_its_assignment_is_named(world_with, monkeypatch):
-    monkeypatch.setattr(options, "utc_today", lambda: TODAY)
+def test_a_subject_whose_listed_role_has_more_than_its_assignment_is_named(account):
     wider = RULES.replace(f'["{ROLE}/canvas/approved/*"]', f'["{ROLE}/CanvasOmar"]')
-    answer, _ = found(*rules(world_with(wider)))
+    answer, _ = found(*rules(account, wider))
     [subject] = answer["wider"]
     assert (subject["subject"], subject["role"]) == ("analytics/omar", f"{ROLE}/CanvasOmar")
     assert any(name.startswith("amazon.nova") for name in subject["reaches"])
 
 
-def test_a_rule_that_an_scp_cannot_see_is_listed(world_with, monkeypatch):
-    monkeypatch.setattr(options, "utc_today", lambda: TODAY)
-    unseen = RULES.replace(
-        "  - guardrails: [none]", "  - guardrails: [approved]\n    user_profiles: [ana]\n  - guardrails: [none]"
-    )
-    answer, _ = found(*rules(world_with(unseen)))
-    assert any("assignments[2]" in line or "has no `principals`" in line for line in answer["unprevented"])
+def test_a_profile_that_inherits_a_wider_role_is_named_with_the_way_out(account):
+    """The user profile `ravi` has no role of its own, and its assignment denies more than that of its domain."""
+    text = RULES.replace(f'["{ROLE}/canvas/approved/*"]', f'["{ROLE}/CanvasResearch"]')
+    strict = "assignments:\n  - guardrails: [none]\n    user_profiles: [ravi]\n"
+    answer, _ = found(*rules(account, text.replace("assignments:\n", strict)))
+    [subject] = answer["wider"]
+    assert (subject["subject"], subject["role"]) == ("research/ravi", f"{ROLE}/CanvasResearch")
+    assert "give the subject a role of its own" in subject["recommendation"]
+
+
+def test_a_rule_that_an_scp_cannot_see_is_listed(account):
+    by_user = "  - guardrails: [approved]\n    user_profiles: [ana]\n  - guardrails: [none]"
+    answer, _ = found(*rules(account, RULES.replace("  - guardrails: [none]", by_user)))
+    assert any("has no `principals`" in line for line in answer["unprevented"])
 
 
 def test_without_calls_and_gaps_the_command_ends_with_0_and_still_says_what_to_verify(account):
@@ -408,9 +529,8 @@ assignments: [{guardrails: [none]}]
 """
 
 
-def test_every_denied_service_is_looked_up_or_named_as_unseen(world_with):
-    policies = compile_prevention(world_with(EVERYTHING).runtime.rules, "aws").policies
-    statements = [statement for policy in policies for statement in policy.document["Statement"]]
+def test_every_denied_service_is_looked_up_or_named_as_unseen():
+    statements = [statement for policy in policies_of(EVERYTHING) for statement in policy.document["Statement"]]
     actions = [one["Action"] for one in statements]
     listed = {action for some in actions for action in ([some] if isinstance(some, str) else some)}
     services = {action.partition(":")[0] for action in listed}

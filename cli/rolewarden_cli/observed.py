@@ -18,6 +18,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -118,8 +119,13 @@ class ObservedCalls:
     _ids: set[str] = field(default_factory=set)
 
     def add(self, record: Mapping[str, Any]) -> None:
-        """Count the call of one record, unless no SCP could deny it. Raises ValueError if it is no record."""
+        """Count the call of one record, unless no SCP could deny it. Raises KeyError and ValueError if it is no record.
+
+        Insights and records of VPC endpoints are no calls.
+        """
         self.read += 1
+        if record.get("eventCategory", "Management") not in {"Data", "Management"}:
+            return
         at = _time(record["eventTime"])
         event_id = str(record.get("eventID", ""))
         if at < self.since or (event_id and event_id in self._ids):
@@ -190,7 +196,6 @@ def _tags(listed: Any) -> Iterator[tuple[str, str]]:
 
 def _record_of(row: Mapping[str, str]) -> dict[str, Any]:
     """A row of CloudTrail Lake as a record. Lake gives an empty text, or leaves the column out, if a field is null."""
-    tags = row.get("tags", "")
     return {
         **{key: row[key] for key in ("eventSource", "eventName", "awsRegion")},
         "recipientAccountId": row.get("recipientAccountId", ""),
@@ -204,9 +209,17 @@ def _record_of(row: Mapping[str, str]) -> dict[str, Any]:
                 "sourceIdentity": row.get("sourceIdentity", ""),
             },
         },
-        "requestParameters": {"modelId": row.get("modelId", ""), "tags": json.loads(tags) if tags else []},
+        "requestParameters": {"modelId": row.get("modelId", ""), "tags": _tags_of(row.get("tags", ""))},
         "additionalEventData": {"inferenceRegion": row.get("inferenceRegion", "")},
     }
+
+
+_TAG = re.compile(r"""["']?key["']?\s*[:=]\s*["']?([^"',}]+)["']?,\s*["']?value["']?\s*[:=]\s*["']?([^"'}]*)""")
+
+
+def _tags_of(text: str) -> list[dict[str, str]]:
+    """The tags in a text of Lake: as JSON, or in the form `[{key=a, value=b}]`. Which one it writes is not verified."""
+    return [{"key": key.strip(), "value": value.strip()} for key, value in _TAG.findall(text)]
 
 
 def _time(text: str) -> datetime:
@@ -306,6 +319,10 @@ def _files(path: Path) -> list[Path]:
     return sorted(file for file in path.rglob("*") if file.name.endswith(_ENDINGS))
 
 
+_OF_NO_CALLS = {"digestStartTime", "hashSignature"}
+"""The keys of files next to the log files and results: the digests of a trail, and the signature of a result."""
+
+
 def _read_export(file: Path, calls: ObservedCalls) -> None:
     raw = file.read_bytes()
     text = (gzip.decompress(raw) if file.suffix == ".gz" else raw).decode("utf-8-sig")
@@ -314,6 +331,8 @@ def _read_export(file: Path, calls: ObservedCalls) -> None:
             calls.add_row(row)
         return
     found = json.loads(text)
+    if _OF_NO_CALLS & found.keys():
+        return
     for cells in found.get("QueryResultRows", ()):
         calls.add_row({key: value for cell in cells for key, value in cell.items()})
     for event in found.get("Events", ()):

@@ -24,7 +24,8 @@ from rolewarden.denials import AwsRequest, Denials, Target, TargetKind, targets_
 from rolewarden.errors import Refused, RetryLater
 from rolewarden.guardrails import Rules
 from rolewarden.matching import covers
-from rolewarden.policies import BEDROCK_GUARDRAIL_KEY, Statement
+from rolewarden.packing import Statement
+from rolewarden.policies import BEDROCK_GUARDRAIL_KEY, GATED_KEY
 from rolewarden.prevention import compile_prevention, model_statements
 from rolewarden.principals import PERMISSION_SET, account_of
 from rolewarden.vocabulary import ASSISTANTS, OTHER_PLATFORMS, USE_INDIRECTLY
@@ -250,7 +251,8 @@ class Lookup:
 
 def lookups(statements: Iterable[Statement], regions: Sequence[str], partition: str) -> list[Lookup]:
     """The questions whose answers have every management event that the statements deny."""
-    patterns = sorted({action for one in statements for action in _listed(one["Action"])})
+    shown = (one for one in statements if _can_show(one))
+    patterns = sorted({action for one in shown for action in _listed(one["Action"])})
     found: list[Lookup] = []
     for region in regions:
         found += [
@@ -261,6 +263,12 @@ def lookups(statements: Iterable[Statement], regions: Sequence[str], partition: 
         found += [Lookup(region, "EventName", name) for name in _names("sagemaker", patterns)]
     home = IAM_HOME_REGIONS.get(partition, regions[0])
     return found + [Lookup(home, "EventName", name) for name in _names("iam", patterns)]
+
+
+def _can_show(statement: Statement) -> bool:
+    """Whether records have what decides about a statement. They do not have the tags of the resource that is used."""
+    keys = [key for block in statement.get("Condition", {}).values() for key in block]
+    return not any(key.startswith("aws:ResourceTag/") or key == GATED_KEY for key in keys)
 
 
 def _names(service: str, patterns: Iterable[str]) -> list[str]:
@@ -284,12 +292,13 @@ def read_event_history(
             for page in pages:
                 for record in page:
                     calls.add(record)
-                if page:
+                if page and lookup.key == "EventSource":
                     oldest = datetime.fromisoformat(page[-1]["eventTime"])
                     progress(step, min(whole, (datetime.now(UTC) - oldest).days), whole)
         except (Refused, RetryLater) as error:
             unread.append(f"event history of {lookup.region} ({lookup.value}): {error}")
-        progress(step, whole, whole)
+        if lookup.key == "EventSource":
+            progress(step, whole, whole)
     progress("event history", len(asked), len(asked))
     return unread
 
@@ -319,7 +328,7 @@ def read_rollout(
     Without exports, the calls come from the event history of the connection's regions. Raises UsageError for an export
     that is none, and RulesError as `compile_prevention`.
     """
-    now = datetime.now(UTC)
+    now, management = datetime.now(UTC), _management_account(connection)
     judge = _Decisions(rules, inventory, now)
     calls, unread = ObservedCalls(now - timedelta(days=asked.days)), list(inventory.unread)
     if asked.exports:
@@ -333,20 +342,20 @@ def read_rollout(
         calls.since,
         ", ".join(map(str, asked.exports)) or "event history",
         calls.read,
-        tuple(judge.denied(calls.made)),
+        tuple(judge.denied({call: made for call, made in calls.made.items() if call.account != management})),
         tuple(judge.wider()),
         tuple(_unseen(judge.statements)),
         tuple(unread),
-        _is_management(connection),
+        management == inventory.account,
     )
 
 
-def _is_management(connection: Connection) -> bool:
-    """Whether the account is the management account, which no SCP restricts. False if that could not be read."""
+def _management_account(connection: Connection) -> str:
+    """The account that no SCP restricts; "" without an organization, or if that could not be read."""
     try:
-        return connection.calls.organization()[1] == connection.account
+        return connection.calls.organization()[1]
     except (Refused, RetryLater):
-        return False
+        return ""
 
 
 def _unseen(statements: Sequence[Statement]) -> Iterator[UnseenCalls]:

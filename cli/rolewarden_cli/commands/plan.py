@@ -114,7 +114,9 @@ def show_rollout(out: Console, found: Rollout) -> None:
     out.print(Text(f"account {found.account}, {counted(found.days, 'day')} until now", "bold"))
     out.print(f"{counted(found.records, 'record')} read from {found.source}")
     if found.is_management:
-        out.print(Text("This is the management account, which no SCP restricts.", "yellow"))
+        out.print(
+            Text("This is the management account: no SCP restricts its callers, and its calls are left out.", "yellow")
+        )
     if found.denied:
         out.print(heading("principals with calls that the SCPs would deny"))
     for one in found.denied:
