@@ -27,7 +27,8 @@ LOOSER = STRICT.replace("deny: all", "deny: [anthropic.*]")
 def parameters():
     """The parameters of the template."""
     text = (ROOT / "template.yaml").read_text(encoding="utf-8").partition("\nParameters:\n")[2]
-    return set(re.findall(r"^  (\w+):$", text[: re.search(r"^\w", text, re.MULTILINE).start()], re.MULTILINE))
+    own = re.split(r"^\w", text, maxsplit=1, flags=re.MULTILINE)[0]
+    return set(re.findall(r"^  (\w+):$", own, re.MULTILINE))
 
 
 def test_every_example_is_named_by_a_page():
