@@ -66,7 +66,9 @@ def document(path=DEFAULT_FILE):
     return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
 
 
-names = st.sampled_from([HOSTILE, "research", "Research", "d-a", "*", "", "a" * 200]) | st.text(max_size=80)
+names = st.sampled_from([HOSTILE, "research", "research-2", "Research", "d-a", "*", "", "a" * 200]) | st.text(
+    max_size=80
+)
 domains = st.builds(
     FoundDomain,
     st.text("ab", min_size=1, max_size=4).map(lambda text: f"d-{text}"),
@@ -142,13 +144,15 @@ def test_a_list_that_needs_too_many_policies_becomes_a_list_of_providers():
 
 
 def test_domains_with_the_same_name_or_the_name_of_another_id_get_guardrails_of_their_own():
-    found = [("d-a", "Research"), ("d-b", "research"), ("d-c", "d-b"), ("d-e", "generative-ai")]
+    found = [("d-a", "Research"), ("d-b", "research"), ("d-c", "d-b"), ("d-e", "Research-2")]
     one = (UsedModel(NOVA, 1, DAY, ()),)
     groups_of_one = tuple(DomainGroup((FoundDomain(*domain, "us-east-1"),), bedrock=one) for domain in found)
-    start = starting_file(Answers(), FoundAccount(ACCOUNT_ID, (), groups_of_one), TODAY, has_schema=False)
+    account = FoundAccount(ACCOUNT_ID, (), groups_of_one)
+    start = starting_file(Answers(), account, TODAY, has_schema=False)
+    assert start.found is account
     named = [assignment["guardrails"][0] for assignment in yaml.safe_load(start.text)["assignments"][:-1]]
-    ends = ("Research", "d-b", "d-c", "generative-ai")
-    assert named == [f"allow-models-of-{end}" for end in ends]
+    ends = ("Research", "d-b", "d-c", "Research-2")
+    assert named == [f"allow-{end}-models-only" for end in ends]
 
 
 def role(name, domain, *, account=ACCOUNT_ID, profile="", region="us-east-1"):
@@ -221,8 +225,8 @@ def test_a_domain_keeps_the_models_that_its_roles_called(world, here):
     assert "domain research: 3 roles, 1 model in use" in result.stdout
     assert "2 guardrails in observe mode" in result.stdout
     found = document()
-    assert found["guardrails"]["allow-models-of-research"]["bedrock"] == {"allow": [NOVA]}
-    assert found["assignments"][0] == {"guardrails": ["allow-models-of-research"], "domains": ["d-research0001"]}
+    assert found["guardrails"]["allow-research-models-only"]["bedrock"] == {"allow": [NOVA]}
+    assert found["assignments"][0] == {"guardrails": ["allow-research-models-only"], "domains": ["d-research0001"]}
     assert checked(DEFAULT_FILE).errors == ()
     assert "1 call, last on" in DEFAULT_FILE.read_text()
     plan = rolewarden("plan", "--fail-on", "observed")

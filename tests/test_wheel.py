@@ -169,7 +169,9 @@ def test_the_tutorial_of_the_first_week_works_from_an_empty_folder_to_the_enforc
                 waited(partial(is_swept, deployed), f"sweep {deployed}")
                 if deployed == 1:
                     assert has("CanvasRosa") == has("CanvasOmar") == set()
-        waited(lambda: has("CanvasRosa") == {"allow-models-of-research"}, "CanvasRosa")
+        waited(
+            lambda: has("CanvasRosa") == {"allow-research-models-only", "allow-research-models-only-2"}, "CanvasRosa"
+        )
         waited(lambda: has("CanvasOmar") == {"deny-generative-ai"}, "CanvasOmar")
     assert "CanvasRosa" in outputs["rolewarden plan --local"]
     assert "amazon.nova-pro-v1:0" in (walker.folder / DEFAULT_FILE).read_text()

@@ -251,13 +251,16 @@ class StartingFile:
         yield f"  - guardrails: [{self.denying}]"
 
     def _name_of(self, group: DomainGroup) -> str:
-        """A name that no other guardrail of the file has, without regard to case, as IAM compares names."""
+        """A name that no other guardrail of the file has, without regard to case, as IAM compares names.
+
+        It does not end in a number, because the second policy of the guardrail NAME is NAME-2.
+        """
         if group.domains not in self._names:
             first = group.domains[0]
             plain = re.sub(r"[^A-Za-z0-9]+", "-", first.name).strip("-")[:LONGEST_NAME] or first.id
             more = f"-and-{len(group.domains) - 1}-more" if len(group.domains) > 1 else ""
             numbered = (f"{first.id}-{number}" for number in itertools.count(2))
-            names = (f"allow-models-of-{text}{more}" for text in itertools.chain((plain, first.id), numbered))
+            names = (f"allow-{text}{more}-models-only" for text in itertools.chain((plain, first.id), numbered))
             taken = {self.denying, *(one.lower() for one in self._names.values())}
             name = next(one for one in names if re.fullmatch(GUARDRAIL_NAME, one) and one.lower() not in taken)
             self._names[group.domains] = name
