@@ -20,7 +20,9 @@ pytestmark = pytest.mark.long
 WALKED = {"your-first-week.md"}
 """Pages whose commands another test runs, on a deployed stack."""
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")], key=lambda page: page.name)
-BLOCK = re.compile(r"^```(?P<kind>\w*)\n(?P<text>.*?)^```$|(?P<indented>(?:^ {4}\S.*\n)+)", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(
+    r"^```(?P<kind>\w*)\n(?P<text>.*?)^```$|(?P<indented>(?:^ {4}\S[^\n]*\n)+)", re.MULTILINE | re.DOTALL
+)
 INLINE = re.compile(r"`(?:\.venv/bin/)?rolewarden ([a-z][^`]*)`")
 COMMANDS = get_group(app).commands
 OFFLINE = {"replay", "check", "compile"}
@@ -125,7 +127,7 @@ def test_every_command_has_an_example():
 def test_help_lists_every_command_in_full():
     result = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "80"})
     listed = result.stdout.partition("Commands:\n")[2]
-    assert listed.split()[0] == "plan"
+    assert listed.split()[0] == "init"
     assert {line.split()[0] for line in listed.splitlines()} == set(COMMANDS)
     assert "..." not in listed
 

@@ -19,12 +19,12 @@ from rolewarden_cli.main import app
 from rolewarden_cli.observed import Made, ObservedCall, ObservedCalls
 from rolewarden_cli.rules import DEFAULT_FILE
 from rolewarden_cli.starter import (
-    Answers,
-    Assistants,
+    Choices,
     DomainGroup,
     FoundAccount,
     FoundDomain,
-    Models,
+    Usable,
+    UsableAnswers,
     UsedModel,
     model_id,
 )
@@ -100,14 +100,18 @@ accounts = st.builds(
     st.lists(names, max_size=2).map(tuple),
 )
 answers = st.builds(
-    Answers, st.sampled_from(Mode), st.sampled_from(Models), st.sampled_from(Models), st.sampled_from(Assistants)
+    Choices,
+    st.sampled_from(Mode),
+    st.sampled_from(Usable),
+    st.sampled_from(Usable),
+    st.sampled_from(UsableAnswers),
 ).filter(lambda one: one.restrict)
 
 
 @given(answers, st.none() | accounts)
 def test_the_file_of_every_account_passes_check_and_says_what_the_account_has(given_answers, account):
     if account is None:
-        given_answers = replace(given_answers, bedrock=Models.NONE)
+        given_answers = replace(given_answers, bedrock=Usable.NONE)
     start = starting_file(given_answers, account, TODAY, has_schema=True)
     assert (start.found, start.by_provider) == (account, False)
     with tempfile.TemporaryDirectory() as folder:
@@ -130,15 +134,15 @@ def test_the_file_of_every_account_passes_check_and_says_what_the_account_has(gi
             ("bedrock", given_answers.bedrock, group.bedrock),
             ("jumpstart", given_answers.jumpstart, group.jumpstart),
         ):
-            expected = {"allow": [one.id for one in models]} if choice is Models.USED and models else {"deny": "all"}
-            assert guardrail.get(family) == (None if choice is Models.ANY else expected)
+            expected = {"allow": [one.id for one in models]} if choice is Usable.USED and models else {"deny": "all"}
+            assert guardrail.get(family) == (None if choice is Usable.ANY else expected)
 
 
 def test_a_list_that_needs_too_many_policies_becomes_a_list_of_providers():
     everything = tuple(UsedModel(one, 1, DAY, ("CanvasRosa",)) for one in KNOWN.jumpstart)
     domain = (FoundDomain("d-1", "research", "us-east-1"),)
     account = FoundAccount(ACCOUNT_ID, ("us-east-1",), (DomainGroup(domain, jumpstart=everything),))
-    start = starting_file(Answers(), account, TODAY, has_schema=False)
+    start = starting_file(Choices(), account, TODAY, has_schema=False)
     assert start.by_provider
     assert '"huggingface-*"' in start.text
 
@@ -148,7 +152,7 @@ def test_domains_with_the_same_name_or_the_name_of_another_id_get_guardrails_of_
     one = (UsedModel(NOVA, 1, DAY, ()),)
     groups_of_one = tuple(DomainGroup((FoundDomain(*domain, "us-east-1"),), bedrock=one) for domain in found)
     account = FoundAccount(ACCOUNT_ID, (), groups_of_one)
-    start = starting_file(Answers(), account, TODAY, has_schema=False)
+    start = starting_file(Choices(), account, TODAY, has_schema=False)
     assert start.found is account
     named = [assignment["guardrails"][0] for assignment in yaml.safe_load(start.text)["assignments"][:-1]]
     ends = ("Research", "d-b", "d-c", "Research-2")

@@ -27,7 +27,7 @@ from rolewarden_cli.rollout import Turns, turns_in
 from rolewarden_cli.starter import (
     DOMAIN_ID,
     JUMPSTART_ID,
-    Answers,
+    Choices,
     DomainGroup,
     FoundAccount,
     FoundDomain,
@@ -224,7 +224,7 @@ def counted_uses(
     return found
 
 
-def starting_file(answers: Answers, found: FoundAccount | None, today: date, *, has_schema: bool) -> StartingFile:
+def starting_file(answers: Choices, found: FoundAccount | None, today: date, *, has_schema: bool) -> StartingFile:
     """A file that passes `rolewarden check`. Raises UnusableStartError if no attempt does.
 
     If single models need more policies than a role can have, the lists have the providers of these models instead. If
@@ -294,7 +294,7 @@ def write_stack(folder: Path, *, replaces: bool) -> int:
 
 def no_rules(today: date) -> Rules:
     """Rules by which every domain and user profile is a subject, for an account without a guardrails.yaml."""
-    checked = _checked(StartingFile(Answers(), today).text, today)
+    checked = _checked(StartingFile(Choices(), today).text, today)
     if checked.rules is None:
         raise UnusableStartError(f"the starting file has an error: {checked.errors[0]}: report this")
     return checked.rules

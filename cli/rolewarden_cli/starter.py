@@ -14,7 +14,7 @@ from datetime import date
 from enum import StrEnum
 from typing import NamedTuple
 
-from rolewarden.forms import ACCOUNT_ID, GEOGRAPHY, GUARDRAIL_NAME
+from rolewarden.forms import GEOGRAPHY, GUARDRAIL_NAME
 from rolewarden.guardrails import Mode
 from rolewarden.plaintext import visible
 
@@ -37,7 +37,7 @@ SCHEMA = "../../docs/reference/guardrails.schema.json"
 """The path of the JSON Schema from the folder of the file, if the folder has the files of the stack."""
 
 
-class Models(StrEnum):
+class Usable(StrEnum):
     """The models of a family that stay usable: those that a domain used, none, or any."""
 
     USED = "used"
@@ -45,7 +45,7 @@ class Models(StrEnum):
     ANY = "any"
 
 
-class Assistants(StrEnum):
+class UsableAnswers(StrEnum):
     """Whether the answers of AWS's assistants stay usable."""
 
     NONE = "none"
@@ -53,18 +53,18 @@ class Assistants(StrEnum):
 
 
 @dataclass(frozen=True)
-class Answers:
+class Choices:
     """The answers to the questions of `rolewarden init`."""
 
     mode: Mode = Mode.OBSERVE
-    bedrock: Models = Models.USED
-    jumpstart: Models = Models.USED
-    assistants: Assistants = Assistants.NONE
+    bedrock: Usable = Usable.USED
+    jumpstart: Usable = Usable.USED
+    assistants: UsableAnswers = UsableAnswers.NONE
 
     @property
     def restrict(self) -> bool:
         """Whether a guardrail denies anything."""
-        return not (self.bedrock is self.jumpstart is Models.ANY and self.assistants is Assistants.ANY)
+        return not (self.bedrock is self.jumpstart is Usable.ANY and self.assistants is UsableAnswers.ANY)
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class StartingFile:
       policies.
     """
 
-    answers: Answers
+    answers: Choices
     today: date
     found: FoundAccount | None = None
     has_schema: bool = False
@@ -150,7 +150,7 @@ class StartingFile:
     @property
     def denying(self) -> str:
         """The name of the guardrail for subjects of no group; it says what the guardrail denies."""
-        denied = [family for family, choice in self._choices if choice is not Models.ANY]
+        denied = [family for family, choice in self._choices if choice is not Usable.ANY]
         if len(denied) == 2:
             return "deny-generative-ai"
         return f"deny-{denied[0]}" if denied else "deny-assistants"
@@ -164,10 +164,10 @@ class StartingFile:
     def _allowed(self, group: DomainGroup) -> dict[str, tuple[UsedModel, ...]]:
         """The models of a group that its guardrail allows, by family."""
         used = {"bedrock": group.bedrock, "jumpstart": group.jumpstart}
-        return {family: used[family] for family, choice in self._choices if choice is Models.USED and used[family]}
+        return {family: used[family] for family, choice in self._choices if choice is Usable.USED and used[family]}
 
     @property
-    def _choices(self) -> tuple[tuple[str, Models], ...]:
+    def _choices(self) -> tuple[tuple[str, Usable], ...]:
         return ("bedrock", self.answers.bedrock), ("jumpstart", self.answers.jumpstart)
 
     def _top(self) -> Iterator[str]:
@@ -225,9 +225,9 @@ class StartingFile:
                 yield f"    {family}:"
                 yield "      allow:"
                 yield from self._patterns(allowed[family])
-            elif choice is not Models.ANY:
+            elif choice is not Usable.ANY:
                 yield f"    {family}: {{deny: all}}"
-        if self.answers.assistants is Assistants.NONE:
+        if self.answers.assistants is UsableAnswers.NONE:
             yield "    assistants: {deny: all}   # the answers of AWS's assistants, for example Amazon Q in Canvas"
 
     def _patterns(self, used: Iterable[UsedModel]) -> Iterator[str]:
@@ -291,11 +291,6 @@ def model_id(called: str) -> str:
         return ""
     name = re.sub(f"^{GEOGRAPHY}", "", name)
     return name if BEDROCK_ID.fullmatch(name) else ""
-
-
-def is_account(text: str) -> bool:
-    """Whether a text is the ID of an account."""
-    return re.fullmatch(ACCOUNT_ID, text, re.ASCII) is not None
 
 
 _EXAMPLE_GUARDRAIL = (

@@ -19,9 +19,9 @@ from rolewarden_cli.init import no_rules, read_account, start_of_history, starti
 from rolewarden_cli.lines import print_line
 from rolewarden_cli.options import UsageError
 from rolewarden_cli.rules import DEFAULT_FILE
-from rolewarden_cli.starter import Answers, Assistants, FoundAccount, Models, StartingFile
+from rolewarden_cli.starter import Choices, FoundAccount, StartingFile, Usable, UsableAnswers
 
-DAYS = 30
+HISTORY_DAYS = 30
 """The days of CloudTrail's event history that the command reads. CloudTrail keeps 90."""
 
 _Choice = TypeVar("_Choice", bound=StrEnum)
@@ -37,11 +37,11 @@ def run_init(  # noqa: PLR0913, PLR0917 - each parameter is an option
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The guardrails.yaml to write.")] = DEFAULT_FILE,
     mode: Annotated[Mode | None, typer.Option(metavar="MODE", help="`observe` only reports, and `enforce` changes "
                                               "roles. Default: `observe`.")] = None,
-    bedrock: Annotated[Models | None, typer.Option(metavar="MODELS", help="The Bedrock models that stay usable: "
+    bedrock: Annotated[Usable | None, typer.Option(metavar="MODELS", help="The Bedrock models that stay usable: "
                                                    "`used`, `none` or `any`. Default: `used`.")] = None,
-    jumpstart: Annotated[Models | None, typer.Option(metavar="MODELS", help="The JumpStart models that stay usable: "
+    jumpstart: Annotated[Usable | None, typer.Option(metavar="MODELS", help="The JumpStart models that stay usable: "
                                                      "`used`, `none` or `any`. Default: `used`.")] = None,
-    assistants: Annotated[Assistants | None, typer.Option(metavar="ANSWERS", help="Whether the answers of AWS's "
+    assistants: Annotated[UsableAnswers | None, typer.Option(metavar="ANSWERS", help="Whether the answers of AWS's "
                                                           "assistants stay usable: `none` or `any`. Default: "
                                                           "`none`.")] = None,
     days: Annotated[int | None, typer.Option(metavar="DAYS", min=0, max=90, help="The days of CloudTrail's event "
@@ -76,7 +76,7 @@ def run_init(  # noqa: PLR0913, PLR0917 - each parameter is an option
         with console.progress() as progress:
             found = read_account(connection, no_rules(today), start_of_history(days), progress)
         print_found(console.console(), found)
-    answers = _answered(Answers(), mode, bedrock, jumpstart, assistants, found=found, ask=ask)
+    answers = _answered(Choices(), mode, bedrock, jumpstart, assistants, found=found, ask=ask)
     if not answers.restrict:
         raise UsageError("these answers deny nothing: choose `used` or `none` for one of them")
     if with_stack is None:
@@ -89,25 +89,25 @@ def run_init(  # noqa: PLR0913, PLR0917 - each parameter is an option
 
 
 def _answered(
-    start: Answers,
+    start: Choices,
     mode: Mode | None,
-    bedrock: Models | None,
-    jumpstart: Models | None,
-    assistants: Assistants | None,
+    bedrock: Usable | None,
+    jumpstart: Usable | None,
+    assistants: UsableAnswers | None,
     *,
     found: FoundAccount | None,
     ask: bool,
-) -> Answers:
+) -> Choices:
     """The answers: those given as options, those of the user if `ask` is true, and otherwise the defaults."""
-    models = [*Models] if found else [Models.NONE, Models.ANY]
-    if not found and Models.USED in {bedrock, jumpstart}:
+    models = [*Usable] if found else [Usable.NONE, Usable.ANY]
+    if not found and Usable.USED in {bedrock, jumpstart}:
         raise UsageError("`used` needs an account: leave out --without-account, or choose `none` or `any`")
     first = models[0]
-    return Answers(
+    return Choices(
         _chosen("Which mode? `observe` only reports, `enforce` changes roles.", mode, [*Mode], start.mode, ask=ask),
         _chosen("Which Bedrock models stay usable?", bedrock, models, first, ask=ask),
         _chosen("Which JumpStart models stay usable?", jumpstart, models, first, ask=ask),
-        _chosen("Do answers of AWS's assistants stay usable?", assistants, [*Assistants], start.assistants, ask=ask),
+        _chosen("Do answers of AWS's assistants stay usable?", assistants, [*UsableAnswers], start.assistants, ask=ask),
     )
 
 
@@ -129,11 +129,11 @@ def _number(question: str, given: int | None, *, ask: bool) -> int:
     if given is not None:
         return given
     while ask:
-        answer = typer.prompt(question, default=str(DAYS))
+        answer = typer.prompt(question, default=str(HISTORY_DAYS))
         if answer.isascii() and answer.isdecimal() and int(answer) <= 90:
             return int(answer)
         print_line(f"`{answer}` is no answer: write a number from 0 to 90", stderr=True)
-    return DAYS
+    return HISTORY_DAYS
 
 
 def _agree(question: str) -> bool:
