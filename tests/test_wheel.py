@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -175,10 +176,10 @@ def test_the_tutorial_of_the_first_week_works_from_an_empty_folder_to_the_enforc
         waited(lambda: has("CanvasOmar") == {"deny-generative-ai"}, "CanvasOmar")
     assert "CanvasRosa" in outputs["rolewarden plan --local"]
     assert "amazon.nova-pro-v1:0" in (walker.folder / DEFAULT_FILE).read_text()
-    assert (walker.folder / "first-week.html").read_text().startswith("<!doctype html>")
+    assert (walker.folder / "first-week.html").read_text().startswith("<!DOCTYPE html>")
     verified = outputs["rolewarden verify --role CanvasRosa --model amazon.titan-text-express-v1"]
-    assert "ok    111122223333 us-east-1 simulated model call" in verified, verified
-    assert "drills in order" in verified, verified
+    assert re.search(r"^ok +.*simulated model call", verified, re.MULTILINE), verified
+    assert re.search(r"(\d+) of \1 drills in order", verified), verified
 
 
 def test_without_the_extra_one_line_names_it_and_its_installation(installed):
