@@ -146,6 +146,7 @@ class Desk:
 
 
 CASES: dict[tuple[str, int], Callable[[Desk], list[str]]] = {
+    ("init", 0): lambda desk: [*desk.rules()[:0], "--yes", "--days", "0"],
     ("plan", 0): lambda desk: desk.rules(),
     ("plan", 2): lambda desk: desk.rules(protected=False),
     ("enforce", 0): lambda desk: [*desk.rules(protected=False), "--yes"],

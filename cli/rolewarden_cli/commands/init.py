@@ -21,7 +21,7 @@ from rolewarden_cli.options import UsageError
 from rolewarden_cli.rules import DEFAULT_FILE
 from rolewarden_cli.starter import Choices, FoundAccount, StartingFile, Usable, UsableAnswers
 
-HISTORY_DAYS = 30
+CALL_DAYS = 30
 """The days of CloudTrail's event history that the command reads. CloudTrail keeps 90."""
 
 _Choice = TypeVar("_Choice", bound=StrEnum)
@@ -129,11 +129,11 @@ def _number(question: str, given: int | None, *, ask: bool) -> int:
     if given is not None:
         return given
     while ask:
-        answer = typer.prompt(question, default=str(HISTORY_DAYS))
+        answer = typer.prompt(question, default=str(CALL_DAYS))
         if answer.isascii() and answer.isdecimal() and int(answer) <= 90:
             return int(answer)
         print_line(f"`{answer}` is no answer: write a number from 0 to 90", stderr=True)
-    return HISTORY_DAYS
+    return CALL_DAYS
 
 
 def _agree(question: str) -> bool:
