@@ -120,15 +120,20 @@ class Connection:
         return self.stack
 
     def recorded(self) -> Tables:
-        """The tables. Raises NoConnectionError if they do not exist."""
-        if self.tables is None:
-            raise NoConnectionError(f"{self._no_stack}; `rolewarden plan` works without one")
+        """The tables. Raises NoConnectionError if they do not exist, or if this process seeded them a moment ago."""
+        if self.tables is None or self.is_staged:
+            raise NoConnectionError(self._no_stack)
         return self.tables
 
     @property
     def _no_stack(self) -> str:
+        if self.is_staged:
+            return "no local AWS is running, and this command needs a deployed stack: start one with `make local`"
         name, region = self.stack_name, self.aws.region
-        return f"stack `{name}` does not exist in {region}: give its name (--stack) and region (--region)"
+        return (
+            f"stack `{name}` does not exist in {region}: give its name (--stack) and region (--region); "
+            "`rolewarden plan` works without one"
+        )
 
 
 @contextmanager

@@ -16,8 +16,6 @@ records have these fields:
 from __future__ import annotations
 
 import csv
-import gzip
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -31,6 +29,7 @@ from rolewarden.policies import MANTLE_KEY, PROFILE_KEY, REGION_KEY
 from rolewarden.vocabulary import APPLICATION_PROFILE, GEOGRAPHIES, JUMPSTART_TAGS
 
 from rolewarden_cli.options import UsageError
+from rolewarden_cli.recorded import entries_in, read_text, values_in
 
 _DENIED = ("AccessDenied", "UnauthorizedOperation")
 """The beginnings of error codes of calls that a policy denies today, so that an SCP takes nothing away."""
@@ -324,20 +323,16 @@ _OF_NO_CALLS = {"digestStartTime", "hashSignature"}
 
 
 def _read_export(file: Path, calls: ObservedCalls) -> None:
-    raw = file.read_bytes()
-    text = (gzip.decompress(raw) if file.suffix == ".gz" else raw).decode("utf-8-sig")
+    text = read_text(file)
     if file.name.endswith((".csv", ".csv.gz")):
         for row in csv.DictReader(text.splitlines()):
             calls.add_row(row)
         return
-    found = json.loads(text)
-    if _OF_NO_CALLS & found.keys():
-        return
-    for cells in found.get("QueryResultRows", ()):
-        calls.add_row({key: value for cell in cells for key, value in cell.items()})
-    for event in found.get("Events", ()):
-        calls.add(json.loads(event["CloudTrailEvent"]))
-    for record in found.get("Records", ()):
-        calls.add(record)
-    if not {"QueryResultRows", "Events", "Records"} & found.keys():
-        raise ValueError("it has no Records")
+    for found in values_in(file, text):
+        if isinstance(found, Mapping) and _OF_NO_CALLS & found.keys():
+            continue
+        for cells in mapping(found).get("QueryResultRows", ()):
+            calls.add_row({key: value for cell in cells for key, value in cell.items()})
+        if "QueryResultRows" not in mapping(found):
+            for entry in entries_in(file, found):
+                calls.add(entry.get("detail", entry))

@@ -282,14 +282,24 @@ def _done_to(role: PlannedRole) -> Iterator[Text]:
 
 
 def _show_shared(out: Console, plan: Plan) -> None:
-    if not plan.shared:
-        return
-    out.print(heading("guardrails that cannot be enforced: the user profile uses its domain's role"))
+    if plan.shared:
+        out.print(heading("assignments that cannot be enforced: the user profile uses its domain's role"))
     for shared in plan.shared:
         name = f"{shared.domain_name or shared.domain_id}/{shared.user_profile}"
-        line = Text.assemble((name, "bold"), f"  needs {', '.join(shared.guardrails)}, uses role {shared.role}")
+        needs = [f"needs {', '.join(shared.guardrails)}"] if shared.guardrails else []
+        needs += [f"also gets {', '.join(shared.also)}"] if shared.also else []
+        line = Text.assemble((name, "bold"), f"  {', '.join(needs)}, uses role {shared.role}: {shared.why}")
         out.print(indented(line, 2))
-    out.print(indented(plan.shared[0].recommendation, 4))
+    for action in dict.fromkeys(shared.recommendation for shared in plan.shared):
+        out.print(indented(action, 4))
+    if plan.told_apart:
+        out.print(heading("assignments enforced by source identity: the user profile uses its domain's role"))
+    for one in plan.told_apart:
+        name = f"{one.domain_name or one.domain_id}/{one.user_profile}"
+        parts = [f"also {', '.join(one.only)}"] if one.only else []
+        parts += [f"not {', '.join(one.free_of)}"] if one.free_of else []
+        out.print(indented(Text.assemble((name, "bold"), f"  {', '.join(parts)}, uses role {one.role}"), 2))
+        out.print(indented(one.limits, 4))
 
 
 def _show_exemptions(out: Console, plan: Plan) -> None:

@@ -10,14 +10,14 @@ import typer
 
 from rolewarden_cli import console, options
 from rolewarden_cli.connect import Connection, of_an_account
+from rolewarden_cli.files import need_writable, write_file
 from rolewarden_cli.history import parsed_time
-from rolewarden_cli.lines import print_line
 from rolewarden_cli.models import models
 from rolewarden_cli.notes import note
 from rolewarden_cli.options import Guardrails, ModelPatterns, WithoutActors
 from rolewarden_cli.report import render
 from rolewarden_cli.report.gather import gather
-from rolewarden_cli.rules import DEFAULT_FILE, UnwritableError
+from rolewarden_cli.rules import DEFAULT_FILE
 
 
 @of_an_account
@@ -37,6 +37,7 @@ def run_report(
 
     Example: rolewarden report -o report.html --local
     """
+    need_writable(out)
     rules, now = options.rules_in(guardrails), datetime.now(UTC)
     start, columns = parsed_time(since, now), models(connection, model or ())
     for line in columns.unlisted:
@@ -45,8 +46,4 @@ def run_report(
         found = gather(connection, rules, guardrails, columns, now, start, progress)
     if no_actors:
         found = found.without_actors()
-    try:
-        out.write_text(render(found), encoding="utf-8")
-    except OSError as error:
-        raise UnwritableError(f"{out}: cannot be written: {error.strerror}: give another file with --out") from None
-    print_line(out)
+    write_file(out, render(found))

@@ -172,7 +172,7 @@ class _Page:
         """The decisions of a row by its roles, because all rows with the same roles have the same decisions."""
         access = self.report.access
         places = range(len(access.models))
-        rows = {(row.role, row.bedrock_role): row for row in access.rows}
+        rows = {(row.session, row.bedrock_role): row for row in access.rows}
         return {roles: tuple(access.cell(row, place) for place in places) for roles, row in rows.items()}
 
     @cached_property
@@ -181,7 +181,7 @@ class _Page:
         of_roles = {roles: Counter(map(_text, decided)) for roles, decided in self._decided.items()}
         counted: Counter[str] = Counter()
         for row in self.report.access.rows:
-            counted.update(of_roles[row.role, row.bedrock_role])
+            counted.update(of_roles[row.session, row.bedrock_role])
         return {text: counted[text] for text in (ALLOWED, DENIED, BY_SCP, NOT_ALLOWED)}
 
     @cached_property
@@ -202,7 +202,7 @@ class _Page:
             self.report.access.rows, key=lambda row: (row.kind == ROLE, self.domain(row), self.subject(row))
         )
         for domain, rows in groupby(ordered, key=self.domain):
-            yield domain, [(row, self.report.verdict(row), cells[row.role, row.bedrock_role]) for row in rows]
+            yield domain, [(row, self.report.verdict(row), cells[row.session, row.bedrock_role]) for row in rows]
 
     def domain(self, row: Row) -> str:
         """The head of the group that a row belongs to."""
@@ -219,7 +219,7 @@ class _Page:
     @staticmethod
     def roles(row: Row) -> str:
         """The roles of a row, as text."""
-        return " + ".join(dict.fromkeys(filter(None, (row.role, row.bedrock_role))))
+        return " + ".join(dict.fromkeys(filter(None, (row.session, row.bedrock_role))))
 
     @property
     def families(self) -> tuple[str, ...]:

@@ -169,6 +169,7 @@ def _assumed_role(access_key: str, account: str, session: Mapping[str, Any]) -> 
             },
             "webIdFederationData": {},
             "attributes": {"creationDate": since, "mfaAuthenticated": "false"},
+            **({"sourceIdentity": session["SourceIdentity"]} if session.get("SourceIdentity") else {}),
         },
     }
 
