@@ -328,7 +328,7 @@ def test_a_file_is_not_replaced_unasked(here, monkeypatch, terminal, answer):
 def test_a_file_that_another_program_makes_meanwhile_is_not_replaced(here):
     Path("mine.yaml").write_text("mine")
     with pytest.raises(init.ExistsError, match="give --force"):
-        init.write_file(Path("mine.yaml"), "other", replaces=False)
+        init.write_new_file(Path("mine.yaml"), "other", replaces=False)
     assert Path("mine.yaml").read_text() == "mine"
 
 

@@ -249,7 +249,7 @@ def _checked(text: str, today: date) -> Checked:
         return check(path, today=today, known=known_models())
 
 
-def write_file(path: Path, text: str, *, replaces: bool) -> None:
+def write_new_file(path: Path, text: str, *, replaces: bool) -> None:
     """Write a file. Raises ExistsError if it exists and `replaces` is false, also if another program just made it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:

@@ -15,7 +15,7 @@ from rolewarden.plaintext import visible
 from rolewarden_cli import console, options
 from rolewarden_cli.connect import Connection, Where, of_an_account_if
 from rolewarden_cli.console import counted
-from rolewarden_cli.init import no_rules, read_account, start_of_history, starting_file, write_file, write_stack
+from rolewarden_cli.init import no_rules, read_account, start_of_history, starting_file, write_new_file, write_stack
 from rolewarden_cli.lines import print_line
 from rolewarden_cli.options import UsageError
 from rolewarden_cli.rules import DEFAULT_FILE
@@ -84,7 +84,7 @@ def run_init(  # noqa: PLR0913, PLR0917 - each parameter is an option
     numbers = write_stack(Path(), replaces=force) if with_stack else 0
     has_schema = (file.parent / "../../docs/reference/guardrails.schema.json").is_file()
     start = starting_file(answers, found, options.today(), has_schema=has_schema)
-    write_file(file, start.text, replaces=force)
+    write_new_file(file, start.text, replaces=force)
     print_written(console.console(), file, start, numbers)
 
 
