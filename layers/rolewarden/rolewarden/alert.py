@@ -102,12 +102,14 @@ class _Link:
 _Row = tuple[str, str | _Link]
 
 
-def compose(event: Any, partition: str, queues: Mapping[str, str] = MappingProxyType({})) -> Alert:
+def compose(event: Any, partition: str, queues: Mapping[str, str] = MappingProxyType({}), *, banner: str = "") -> Alert:
     """Compose the alert for `event`, as EventBridge delivers it, in `partition`. Accepts any value, and raises nothing.
 
-    `queues` has the queue's name of each event source mapping, by its ID in lower case. `compose` knows the findings
-    from source `rolewarden`, and CloudTrail records. For any other event the alert says that AlertFunction cannot read
-    it.
+    - `queues`: the name of the queue of each event source mapping, by the mapping's ID in lower case.
+    - `banner`: the line that names the guardrails in observe mode; empty without one.
+
+    `compose` knows the findings from source `rolewarden`, and CloudTrail records. For any other event the alert says
+    that AlertFunction cannot read it.
     """
     envelope = mapping(event)
     detail = mapping(envelope.get("detail"))
@@ -119,8 +121,10 @@ def compose(event: Any, partition: str, queues: Mapping[str, str] = MappingProxy
     about, parts = "Rolewarden", _FINDINGS.get(kind) if isinstance(kind, str) and source == "rolewarden" else None
     if kind == CLOUDTRAIL:
         about, parts = "Rolewarden itself", partial(_change, queues=queues)
+    elif parts is _policy_restored:
+        parts = partial(_policy_restored, observes=bool(banner))
     headline, rows = parts(detail, place) if parts and detail else _unreadable(envelope)
-    return _written(f"{about}: {headline}", [*rows, ("Account", place.name)])
+    return _written(f"{about}: {headline}", [*rows, ("Observed", banner), ("Account", place.name)])
 
 
 def key_of(event: Mapping[str, Any], about: str = "") -> AlertKey:
@@ -298,7 +302,7 @@ def _account_finding(detail: Mapping[str, Any], place: _Console) -> _Parts:
         done = "swept the central account only"
     elif reason == Reason.UNSIGNED:
         what = f"a caller used the credentials of a function of Rolewarden in account {place.account}"
-        done = "nothing: a sweep attaches missing guardrails again, and does not undo other changes"
+        done = "nothing: a sweep attaches missing guardrails in enforce mode again, and does not undo other changes"
     elif reason == Reason.FORGED:
         what = "a caller invoked a function of Rolewarden with a request that CloudFormation did not send"
         done = "refused the request; it removed no guardrail"
@@ -363,11 +367,12 @@ def _left_to_do(detail: Mapping[str, Any], place: _Console, role: str) -> Iterat
     yield "Runbook", "docs/how-to/runbook.md, UnenforceableAlarm"
 
 
-def _policy_restored(detail: Mapping[str, Any], place: _Console) -> _Parts:
+def _policy_restored(detail: Mapping[str, Any], place: _Console, *, observes: bool = False) -> _Parts:
+    unless = ", unless its guardrail is in observe mode" if observes else ""
     policy, remediation = plain_name(detail.get("policy"), 128), plain_text(detail.get("remediation"), 32)
     was = {CREATED: "deleted", REPLACED: "edited"}.get(remediation, "tampered with")
     done = {
-        CREATED: "created the policy again; the next sweep attaches it to every role that needs it",
+        CREATED: f"created the policy again; the next sweep attaches it to every role that needs it{unless}",
         REPLACED: "restored the default version of the policy to what guardrails.yaml says",
     }.get(remediation, "restored the policy")
     rows = [

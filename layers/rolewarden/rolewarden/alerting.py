@@ -99,11 +99,14 @@ class Alerter:
         if not self.limits.claim_notice(notice):
             return _none("this row of the history was reported")
         about = about_of(event.get("detail-type"), mapping(event.get("detail")))
-        sent = self._send(compose(event, self.aws.partition, self.settings.queues), key_of(event, about))
+        sent = self._send(self._composed(event), key_of(event, about))
         # A row whose alert a limit left out can still become one if its event comes again.
         if sent.get("why") != _TOO_MANY:
             self.limits.keep_notice(notice, KEPT_NOTICE_SECONDS)
         return sent
+
+    def _composed(self, event: Mapping[str, Any]) -> Alert:
+        return compose(event, self.aws.partition, self.settings.queues, banner=self.settings.banner)
 
     def _handle_record(self, event: Mapping[str, Any]) -> dict[str, Any]:
         account, record = matched(ACCOUNT, event.get("account")), mapping(event.get("detail"))
@@ -119,7 +122,7 @@ class Alerter:
             return _none("an operation of Rolewarden's own stack or StackSets")
         if str(record.get("eventName")) in _TRAIL_CALLS and self._is_still_logged(account, record):
             return _none("other trails log the events that Rolewarden needs")
-        return self._send(compose(event, self.aws.partition, self.settings.queues), key_of(event))
+        return self._send(self._composed(event), key_of(event))
 
     def _is_part(self, account: str, record: Mapping[str, Any]) -> bool:
         """Whether a call in another account or region names a part of forwarder.yaml, or any trail.

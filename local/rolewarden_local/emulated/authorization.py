@@ -31,6 +31,7 @@ from rolewarden_local.emulated._ministack import cloudformation, iam, iam_action
 from rolewarden_local.emulated.faults import Answer
 from rolewarden_local.emulated.iam import role_of_template
 from rolewarden_local.emulated.judge import BOUNDARY, Judgement, Unsupported, Values, current_time, judge
+from rolewarden_local.emulated.managed import MANAGED
 from rolewarden_local.emulated.organization import NOT_DELEGATED, ORGANIZATION
 from rolewarden_local.emulated.scps import organizations_decision
 
@@ -38,7 +39,7 @@ _OPEN: Final = frozenset({"sts:GetCallerIdentity"})
 """A call without permissions: https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html"""
 
 # MiniStack invents any other attached policy on request, with a document that allows everything.
-_MANAGED: Final = frozenset(iam._aws_managed_policies)
+_MANAGED: Final = frozenset(iam._aws_managed_policies) | MANAGED
 
 
 @dataclass(frozen=True)
