@@ -158,6 +158,7 @@ class AlertSettings:
     """The settings of AlertFunction. `regions`, `member_stack_set` and `call_as` are as in SweepSettings.
 
     - `account`: the function's own account.
+    - `member_role`: the name of the function's role in other accounts. Empty if it cannot enter any.
     - `topic`: the ARN of the alarm topic.
     - `alerts_table`, `bindings_table`: the names of the tables.
     - `queues`: the name of the queue of each event source mapping, as `queues_of_mappings` gives it.
@@ -165,6 +166,7 @@ class AlertSettings:
     """
 
     account: str
+    member_role: str
     topic: str
     alerts_table: str
     bindings_table: str
@@ -178,7 +180,7 @@ class AlertSettings:
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Self:
         """Read the settings from environment variables. Raises SettingsError."""
-        names = ("account", "bindings_table", "history", "regions", "member_stack_set", "call_as")
+        names = ("account", "member_role", "bindings_table", "history", "regions", "member_stack_set", "call_as")
         return cls(
             banner=_banner(environment),
             topic=alarm_topic(environment),

@@ -279,10 +279,10 @@ def _caller(request: Request) -> _Principal | None:
             raise Unsupported(f"session {session['Arn']}: neither a role's nor a user's without its own policies")
         kind, name = session["PrincipalType"], session["Arn"].split("/")[1 if ":sts:" in session["Arn"] else -1]
         arn, user_id = session["Arn"], session["UserId"]
-        source_identity = session.get("SourceIdentity", "")
+        source_identity, function = session.get("SourceIdentity", ""), session.get("SourceFunctionArn", "")
     elif key := iam._access_keys.get_scoped(request.account, None, request.access_key):
         kind, name = "User", key["UserName"]
-        arn = user_id = source_identity = ""
+        arn = user_id = source_identity = function = ""
     else:
         # An account's ID and "test" mean its root. An unknown key in the form of an issued one was revoked.
         return None if request.access_key.startswith(("AKIA", "ASIA")) else _root(request.account)
@@ -298,6 +298,7 @@ def _caller(request: Request) -> _Principal | None:
         "aws:userid": user_id or entity["UserId"],
         **({"aws:username": name} if kind == "User" else {}),
         **({"aws:SourceIdentity": source_identity} if source_identity else {}),
+        **({"lambda:SourceFunctionArn": function} if function else {}),
         **current_time(),
     }
     carried = entity.get("PermissionsBoundary")
