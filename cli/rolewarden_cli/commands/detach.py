@@ -101,8 +101,8 @@ def show_left(out: Console, found: LeftPolicies, *, deletes: bool) -> None:
     if not found:
         out.print("the account has no policy of Rolewarden")
     elif found.policies and not deletes:
-        stay = "policy stays" if len(found.policies) == 1 else "policies stay"
-        out.print(f"{len(found.policies):,} {stay} in IAM: --delete-policies also deletes them")
+        stay, them = ("policy stays", "it") if len(found.policies) == 1 else ("policies stay", "them")
+        out.print(f"{len(found.policies):,} {stay} in IAM: --delete-policies deletes {them}")
 
 
 def show_surplus(out: Console, found: Surplus) -> None:
