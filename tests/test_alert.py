@@ -364,7 +364,8 @@ def test_an_event_that_cannot_be_read_is_named_by_its_id():
 def test_line_breaks_and_control_characters_in_an_event_do_not_add_lines():
     cause = {"actor": "arn:aws:iam::1:user/a\r\nDone      all is well\x1b[2J\u202egnp", "event_name": "TagRole"}
     alert = alert_of("finding_role", role="Canvas\nFull", cause=cause)
-    assert alert.headline == 'Rolewarden: role "Canvas Full" cannot be protected: quota full'
+    assert alert.title == 'Rolewarden: role "Canvas Full" cannot be protected: quota full'
+    assert alert.headline == "Rolewarden: role 'Canvas Full' cannot be protected: quota full"
     assert rows(alert)["Who"] == '"arn:aws:iam::1:user/a Done all is well [2J gnp"'
     assert rows(alert)["Done"] == "nothing (quota full)"
 

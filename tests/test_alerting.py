@@ -49,7 +49,7 @@ class Desk:
             for message in messages:
                 self.sqs.delete_message(QueueUrl=self.url, ReceiptHandle=message["ReceiptHandle"])
                 found.append(json.loads(message["Body"]))
-        return {mail["Subject"]: mail["Message"] for mail in found} if found else {}
+        return {mail["Subject"]: json.loads(mail["Message"])["text"] for mail in found} if found else {}
 
     def recorded(self, name, **changes):
         event = sample(name)
