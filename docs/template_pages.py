@@ -109,7 +109,8 @@ def alarms() -> str:
     """The table of the alarms of template.yaml."""
     rows = ["| alarm | means | goes off if |", "|---|---|---|"]
     for name, properties in _alarms():
-        meaning, _, entry = properties["AlarmDescription"].partition(" Runbook: ${RunbookUrl}#")
+        _, description = properties["AlarmDescription"]
+        meaning, _, entry = description.partition(" Runbook: ${RunbookUrl}#")
         rows.append(f"| [{name}]({RUNBOOK}#{entry}) | {meaning} | {_condition(properties)} |")
     return "\n".join(rows)
 

@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -170,7 +170,10 @@ class _Stage:
         _record(local, self._staged.environment["HISTORY_TABLE"])
         yield from self._replay(number, file, local)
         for own in self._taken(self._own_events):
-            yield from (each for each in self._replay(number, file, own) if each.function == "AlertFunction")
+            # The mismatches are those of the event in the file, and not of an event that a function put about it.
+            for each in self._replay(number, file, own):
+                if each.function == "AlertFunction":
+                    yield replace(each, mismatches={})
 
     def _replay(self, number: int, file: str, event: dict[str, Any]) -> Iterator[Replayed]:
         request = parse_event(event)

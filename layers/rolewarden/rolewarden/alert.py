@@ -248,7 +248,7 @@ class _Console:
         """The role in the console, and the command that lists its attached policies."""
         if ROLE_NAME.fullmatch(role) and is_plain(role):
             yield from self.console("iam", f"roles/details/{quote(role, safe='')}")
-            yield "Look", Link(f"aws iam list-attached-role-policies --role-name {role}")
+            yield "Command", Link(f"aws iam list-attached-role-policies --role-name {role}")
 
     def links_to_policy(self, policy: str, *, was_deleted: bool) -> Iterator[Row]:
         """A guardrail's policy in the console, and the commands that show it.
@@ -260,10 +260,10 @@ class _Console:
             arn = policy_arn(policy, self.partition, self.account)
             yield from self.console("iam", f"policies/details/{quote(arn, safe='')}")
             if was_deleted:
-                yield "Look", Link(f"aws iam list-entities-for-policy --policy-arn {arn}")
+                yield "Command", Link(f"aws iam list-entities-for-policy --policy-arn {arn}")
             else:
                 yield "Versions", Link(f"aws iam list-policy-versions --policy-arn {arn}")
-                yield "Look", Link(f"aws iam get-policy-version --policy-arn {arn} --version-id VERSION")
+                yield "Command", Link(f"aws iam get-policy-version --policy-arn {arn} --version-id VERSION")
 
     def links_to_event(self, event_id: str) -> Iterator[Row]:
         """The call in CloudTrail's event history."""
@@ -271,7 +271,7 @@ class _Console:
             yield from self.console("cloudtrailv2", f"events/{event_id}")
             attribute = f"AttributeKey=EventId,AttributeValue={event_id}"
             region = f" --region {self.region}" if self.region else ""
-            yield "Look", Link(f"aws cloudtrail lookup-events{region} --lookup-attributes {attribute}")
+            yield "Command", Link(f"aws cloudtrail lookup-events{region} --lookup-attributes {attribute}")
 
 
 _Parts = tuple[str, list[Row]]
@@ -282,10 +282,14 @@ def _role_finding(detail: Mapping[str, Any], place: _Console) -> _Parts:
     role, reason = plain_name(detail.get("role"), 64), plain_text(detail.get("reason"), 64)
     missing = _names(detail.get("missing"), without=detail.get("attached"))
     rows = [
-        ("What", f"role {role} lacks {missing or 'a guardrail'}, and Rolewarden cannot protect it"),
+        (
+            "What",
+            f"role {role} lacks {missing or 'a guardrail'}, and Rolewarden cannot protect it: "
+            "until you act, a missing guardrail denies its users nothing",
+        ),
         *_used_by(detail),
         *_caused(detail),
-        ("Done", f"{_done(detail) or 'nothing'} ({reason})"),
+        ("Done", f"{_done(detail) or 'changed nothing'} ({reason})"),
         *_left_to_do(detail, place, role),
     ]
     return f"role {role} cannot be protected: {reason}", rows
@@ -438,7 +442,7 @@ def _role_contested(detail: Mapping[str, Any], place: _Console) -> _Parts:
         rows += [("Who", ", ".join(who)), ("From", _from(caller))]
     last = Cause.from_dict(detail.get("cause"))
     rows += [
-        ("Last", " at ".join(filter(None, (_called(last), moment(last.time))))),
+        ("Last call", " at ".join(filter(None, (_called(last), moment(last.time))))),
         ("Done", f"{_done(detail) or 'attached the missing policies'} each time, and continues to do so"),
         ("To do", "find the tool or person that removes the guardrails (often an infrastructure tool that manages the "
                   "role), and make it ignore policies under /rolewarden/, or exempt the role in guardrails.yaml"),

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from rolewarden.alert import Alert, Link
 
-_NEXT_STEPS = frozenset({"To do", "Console", "Versions", "Look", "Runbook"})
+_NEXT_STEPS = frozenset({"To do", "Console", "Versions", "Command", "Runbook"})
 """The labels of the rows that a reader acts on."""
 
 _BRACKETS = str.maketrans("<>", "\u2039\u203a")
