@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rolewarden.guardrails import Mode, Subject
+from rolewarden.verdicts import Verdict
 
 from rolewarden_local.aws import ACCOUNT_ID, REGION, LocalAws
 from rolewarden_local.scenes.account import FIRST_ROLES, Account, print_roles
@@ -30,9 +31,9 @@ Cause drift, and list the attached policies a second later:
 """
 
 _NO_DRIFT = """
-guardrails.yaml {why}, so Rolewarden attaches no policy to the roles above. List what it would attach:
+Change a role. {why}:
 
-  .venv/bin/rolewarden plan --local
+  aws iam tag-role --role-name {role} --tags Key=touched,Value=yes
 """
 
 _NEW_ROLE = """
@@ -63,16 +64,22 @@ def hints(account: Account, url: str) -> str:
     key, secret = account.people["mallory"]
     needs = account.needs
     text = _USER.format(url=url, region=REGION, key=key, secret=secret)
-    protected = ((role, policy) for role in FIRST_ROLES for policy in account.verdict(role).required)
+    evaluated = {role: account.verdict(role) for role in FIRST_ROLES}
     enforced = (
-        pair for pair in protected if pair[1] not in needs.observed() and account.has_attached(pair[0], pair[1:])
+        (role, policy)
+        for role, outcome in evaluated.items()
+        if outcome.verdict in {Verdict.COMPLIANT, Verdict.DRIFTED}
+        for policy in outcome.required
+        if policy not in needs.observed()
     )
     if found := next(enforced, None):
         role, policy = found
         text += _DRIFT.format(role=role, policy=account.policies[policy].arn("aws", ACCOUNT_ID))
     else:
-        why = "has every guardrail in observe mode" if needs.rules.observes else "asks for no enforced guardrail"
-        text += _NO_DRIFT.format(why=why)
+        why = "Rolewarden attaches no guardrail, because none of these roles needs one that is enforced"
+        if needs.rules.observes:
+            why = "Rolewarden attaches no guardrail in observe mode, and the history has a finding"
+        text += _NO_DRIFT.format(why=why, role=FIRST_ROLES[0])
     gets_policies = any(guardrail.mode is Mode.ENFORCE for guardrail in needs.rules.required(_NADIA))
     listed, look = "what Rolewarden says about it", f".venv/bin/rolewarden history --local --role {_NADIA.role}"
     if gets_policies:
