@@ -473,6 +473,7 @@ def test_the_longest_possible_alert_is_short():
         actors = {"actors": [{**cause, "times": 7}] * 99}
         alert = compose({**sample("finding_role"), "detail-type": kind, "detail": detail | actors}, "aws")
         assert 500 < len(alert.body) <= BODY_SIZE
+        assert len(alert.linked(f"https://{'x' * 200}").body) <= BODY_SIZE
 
 
 @pytest.mark.parametrize("number", [True, -1, 0, 10**6, pytest.param(10**5000, id="huge"), 1.5, "9", None])

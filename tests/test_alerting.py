@@ -88,6 +88,13 @@ def test_a_finding_with_a_row_in_the_history_is_one_mail_however_often_it_comes(
     assert len(desk.mails()) == 1
 
 
+def test_a_mail_links_the_runbook_if_the_stack_has_its_url(desk):
+    desk.alerter.settings = replace(desk.alerter.settings, runbook="https://docs.example.com/how-to/runbook/")
+    desk.gets(desk.recorded("finding_role"))
+    [text] = desk.mails().values()
+    assert "\nRunbook:\nhttps://docs.example.com/how-to/runbook/#unenforceablealarm\n" in text
+
+
 @pytest.mark.parametrize("name", ["finding_role", "finding_subject", "finding_account", "finding_policy_restored",
                                   "finding_role_contested"])  # fmt: skip
 def test_an_event_is_believed_only_with_every_word_of_its_row(desk, name):

@@ -12,7 +12,6 @@ from rolewarden_local.scenes.playground import hints
 from rolewarden_local.scenes.seed import AccessKey
 from typer.main import get_group
 
-from tests.test_references import COMMAND, wrong
 from tests.world import GUARDRAILS
 
 SHIPPED = GUARDRAILS.read_text(encoding="utf-8")
@@ -47,9 +46,6 @@ def account(world, tmp_path):
 
 def printed(account):
     text = hints(account, "http://127.0.0.1:5000")
-    commands = COMMAND.findall(re.sub(r"\\\n\s*", "", text))
-    assert len(commands) >= 2
-    assert {command: wrong(command) for command in commands if wrong(command)} == {}
     own = re.findall(r"^ +\.venv/bin/rolewarden (\w+)(.*)$", text, re.MULTILINE)
     for name, options in own:
         known = {option for parameter in get_group(app).commands[name].params for option in parameter.opts}
