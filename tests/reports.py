@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from rolewarden.bindings import USER_PROFILE
+from rolewarden.canary import DrillKind
+from rolewarden.changes import digest_of_rules
+from rolewarden.guardrails import Exemption
 from rolewarden.guardrails_file import load
 from rolewarden.origin import Origin, Trigger
-from rolewarden.own_events import PolicyRestored, RoleContested, RoleFinding, RoleRemediated
+from rolewarden.own_events import (
+    DrillMeasured,
+    PolicyRestored,
+    RoleContested,
+    RoleFinding,
+    RoleRemediated,
+    RulesChanged,
+)
 from rolewarden.policies import compile_rules, policy_arn
+from rolewarden.rules_log import document_in
 from rolewarden.verdicts import RECOMMENDATIONS, Outcome, Reason, Remediation, Verdict
 from rolewarden_cli.access import AccessMatrix, Decision, Route, Row, Statement
+from rolewarden_cli.figures import Latencies, of_history
 from rolewarden_cli.history import Entry
 from rolewarden_cli.models import BEDROCK, JUMPSTART, Model
 from rolewarden_cli.plan import EndingExemption, Plan, PlannedPolicy, PlannedRole, SharedRole
-from rolewarden_cli.report import Provenance, Report
+from rolewarden_cli.report import AccountReport, Provenance, Report
+from rolewarden_cli.report.model import AttachedScp, Prevention, UnreachedAccount, Watch
 from rolewarden_cli.status import ContestedRole, Status, SweepSeen
 
 from tests.conftest import ROOT, TODAY
@@ -36,6 +50,8 @@ KINDS = (
 )
 PROVIDERS = ("amazon.nova", "anthropic.claude", "cohere.command", "meta.llama", "mistral.mistral")
 
+RULES_FILE = ROOT / "layers/guardrails/guardrails.yaml"
+
 PROVENANCE = Provenance(
     caller=f"arn:aws:sts::{ACCOUNT}:assumed-role/Auditor/ada",
     place="AWS",
@@ -43,6 +59,8 @@ PROVENANCE = Provenance(
     guardrails_file="layers/guardrails/guardrails.yaml",
     digest="9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
     history_since=SINCE,
+    rules_text=RULES_FILE.read_text(encoding="utf-8"),
+    rules_digest=digest_of_rules(document_in(RULES_FILE)),
 )
 
 FREE = Decision((Route("on demand", True, (Statement("AmazonBedrockFullAccess", "", "statement 1", {}),)),))
@@ -77,8 +95,8 @@ def decision(domain: str, verdict: Verdict, model: Model) -> Decision:
     return BY_SCP if domain == "supply-chain" else NONE_AT_ALL
 
 
-def row(domain: str, profile: str, role: str) -> Row:
-    return Row(ACCOUNT, "us-east-1", f"d-{domain}", domain, profile, USER_PROFILE, role)
+def row(domain: str, profile: str, role: str, account: str = ACCOUNT) -> Row:
+    return Row(account, "us-east-1", f"d-{domain}", domain, profile, USER_PROFILE, role)
 
 
 def planned(role: str, verdict: Verdict, **told: Any) -> PlannedRole:
@@ -107,12 +125,41 @@ def entry(at: datetime, kind: str = RoleRemediated.detail_type, about: str = "Ca
         "event": "DetachRolePolicy",
         "actor": f"arn:aws:iam::{ACCOUNT}:user/mallory",
         "source_address": "203.0.113.7",
-        "row": {},
+        "row": {"seconds_since_event": 9},
     }
     return Entry(at, kind, ACCOUNT, about, **{**values, **told})
 
 
-def generated(profiles: int = 500, width: int = 100) -> Report:
+def drill(at: datetime, region: str = "us-east-1") -> Entry:
+    """A full drill that EnforceFunction heard after 6 seconds, and remediated after one more."""
+    row = {"region": region, "milliseconds": 6000, "remediation_milliseconds": 1000, "drill": DrillKind.FULL.value}
+    return entry(at, DrillMeasured.detail_type, "rolewarden-canary", actor="", event="Drill", row=row)
+
+
+def rules_changed(at: datetime) -> Entry:
+    """A change of the rules."""
+    return entry(
+        at,
+        RulesChanged.detail_type,
+        "rules",
+        event="ExecuteChangeSet",
+        actor=f"arn:aws:sts::{ACCOUNT}:assumed-role/Admin/olga",
+        message="+28 models for domain research",
+        earlier_digest="ada45860848c",
+        digest=PROVENANCE.rules_digest,
+        changes=("domain research: can now use 28 models", "  amazon.nova-*"),
+        remediation="",
+        verdict="",
+    )
+
+
+def changed(report: Report, **values: Any) -> Report:
+    """The report of one account with other values of that account."""
+    [account] = report.accounts
+    return replace(report, accounts=(replace(account, **values),))
+
+
+def generated(profiles: int = 500, width: int = 100, account: str = ACCOUNT) -> Report:
     """A report of an account with so many user profiles and models. A few profiles have problems."""
     chance = random.Random(7)
     columns = models(width)
@@ -123,7 +170,7 @@ def generated(profiles: int = 500, width: int = 100) -> Report:
         domain = DOMAINS[n % len(DOMAINS)]
         role = f"Canvas-{domain}" if n % 3 else f"Canvas-{domain}-{n:03}"
         verdict = verdicts.setdefault(role, chance.choices((Verdict.COMPLIANT, *worse), (94, 2, 2, 2))[0])
-        rows.append(row(domain, f"user-{n:03}", role))
+        rows.append(row(domain, f"user-{n:03}", role, account))
         decisions[role] = tuple(decision(domain, verdict, model) for model in columns)
     history = tuple(
         entry(
@@ -134,17 +181,30 @@ def generated(profiles: int = 500, width: int = 100) -> Report:
         )
         for _ in range(240)
     )
-    rules = load(ROOT / "layers/guardrails/guardrails.yaml", today=TODAY)
-    policies = compile_rules(rules, "aws")
+    recorded = (
+        *history,
+        rules_changed(NOW - timedelta(days=9)),
+        *(drill(NOW - timedelta(days=n, hours=2)) for n in range(20)),
+    )
     exempt = tuple(role for role, verdict in verdicts.items() if verdict is Verdict.EXEMPT)
+    loaded = load(RULES_FILE, today=TODAY)
+    reasons = ("incident 4711", "migration of the analytics domain", "evaluation of new models")
+    rules = loaded._replace(
+        exemptions=tuple(
+            Exemption(role, date(2026, 12, 1 + n), reasons[n % 3], account, ticket=f"SEC-{100 + n}",
+                      approved_by="Olga Ivanova" if n % 2 == 0 else "")
+            for n, role in enumerate(exempt)
+        )
+    )  # fmt: skip
+    policies = compile_rules(rules, "aws")
     plan = Plan(
-        ACCOUNT,
+        account,
         ("us-east-1",),
         NOW,
         deployed=True,
         policies=tuple(PlannedPolicy(policy.name, "unchanged") for policy in policies),
         roles=tuple(planned(role, verdict) for role, verdict in sorted(verdicts.items())),
-        shared=(SharedRole(ACCOUNT, "us-east-1", "d-research", "research", "user-003", "Canvas-research",
+        shared=(SharedRole(account, "us-east-1", "d-research", "research", "user-003", "Canvas-research",
                            ("no-generative-ai",), RECOMMENDATIONS[Reason.SHARES_ROLE]),),
         exemptions=(EndingExemption("Canvas-breakglass", date(2026, 12, 1), 6, "incident 4711", exempt[:1]),),
         switches=(),
@@ -152,6 +212,22 @@ def generated(profiles: int = 500, width: int = 100) -> Report:
     )  # fmt: skip
     sweep = SweepSeen(NOW - timedelta(minutes=24), {"roles": len(verdicts), "exempt": len(exempt)}, missed=False)
     contested = ContestedRole("Canvas-finance", 4, NOW - timedelta(hours=7), (f"arn:aws:iam::{ACCOUNT}:user/mallory",))
-    status = Status(ACCOUNT, "us-east-1", NOW, sweep, None, len(verdicts), len(exempt), (contested,), (), 5)
-    access = AccessMatrix(ACCOUNT, ("us-east-1",), NOW, "live", columns, tuple(rows), decisions, 48)
-    return Report(PROVENANCE, plan, access, history, policies, status)
+    status = Status(account, "us-east-1", NOW, sweep, None, len(verdicts), len(exempt), (contested,), (), 5,
+                    Latencies(of_history(recorded, NOW), "history"))  # fmt: skip
+    access = AccessMatrix(account, ("us-east-1",), NOW, "live", columns, tuple(rows), decisions, 48)
+    sweeps = tuple(replace(sweep, began=NOW - timedelta(hours=n, minutes=24)) for n in range(100, -1, -1))
+    watch = Watch(sweeps, (("EventPathsAlarm", "OK"), ("HeartbeatAlarm", "OK")), "1h", ("us-east-1",))
+    prevention = Prevention((AttachedScp("FullAWSAccess", of_rules=False),))
+    found = AccountReport(plan, access, recorded, status, watch, prevention)
+    return Report(PROVENANCE, rules, policies, (found,))
+
+
+def of_several(profiles: int = 12, width: int = 12) -> Report:
+    """A report of three accounts that could be read, one of them without a stack, and of one that could not."""
+    accounts = [generated(profiles, width, account) for account in ("111122223333", "222233334444", "333344445555")]
+    *deployed, last = [found for report in accounts for found in report.accounts]
+    last = replace(last, plan=replace(last.plan, deployed=False), history=(), status=None, watch=None)
+    lost = UnreachedAccount("444455556666", "AccessDenied: not authorized to perform sts:AssumeRole")
+    exemptions = tuple(one for report in accounts for one in report.rules.exemptions)
+    rules = accounts[0].rules._replace(exemptions=exemptions)
+    return replace(accounts[0], rules=rules, accounts=(*deployed, last), unreached=(lost,))

@@ -42,7 +42,8 @@ def without_principals(text: str, known: Iterable[str] = ()) -> str:
 def without_actors(entry: Entry) -> Entry:
     """The entry without its caller, and without the callers of a contest."""
     row = _without(entry.row)
-    return replace(entry, actor="", person="", source_address="", message=str(row.get("message", "")), row=row)
+    message = str(row.get("message") or row.get("summary", ""))
+    return replace(entry, actor="", person="", source_address="", message=message, row=row)
 
 
 def _without(row: Mapping[str, Any], name: str = "") -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +18,7 @@ from rolewarden_cli.notes import note
 from rolewarden_cli.options import Guardrails, ModelPatterns, WithoutActors
 from rolewarden_cli.report import render
 from rolewarden_cli.report.gather import gather
+from rolewarden_cli.report.snapshot import read_earlier
 from rolewarden_cli.rules import DEFAULT_FILE, UnwritableError
 
 
@@ -27,17 +29,20 @@ def run_report(
     model: ModelPatterns = None,
     since: Annotated[str, typer.Option(metavar="TIME", help="The beginning of the history: 7d or 90d ago, or a "
                                        "date such as 2026-11-25.")] = "90d",
+    since_report: Annotated[Path | None, typer.Option("--since-report", metavar="FILE", help="An earlier report, to "
+                                                      "show what has changed since then.")] = None,
     guardrails: Guardrails = DEFAULT_FILE,
     no_actors: WithoutActors = False,
 ) -> None:  # fmt: skip
-    """Write one HTML file for an auditor: coverage, findings, access matrix, drift, policies.
+    """Write one HTML file for an auditor: who can use which models, by which rules, with the evidence.
 
-    The page loads nothing from elsewhere. It has the results of `plan`, `access`, `history` and `status`. The command
-    only reads, and it needs no deployed stack.
+    The page loads nothing from elsewhere. It answers twelve questions first, and has the results of `plan`, `access`,
+    `history` and `status`. The command only reads, and it needs no deployed stack.
 
     Example: rolewarden report -o report.html --local
     """
     rules, now = options.rules_in(guardrails), datetime.now(UTC)
+    earlier = read_earlier(since_report) if since_report else None
     start, columns = parsed_time(since, now), models(connection, model or ())
     for line in columns.unlisted:
         note(line)
@@ -45,6 +50,8 @@ def run_report(
         found = gather(connection, rules, guardrails, columns, now, start, progress)
     if no_actors:
         found = found.without_actors()
+    if earlier:
+        found = replace(found, comparison=earlier.compare(found))
     try:
         out.write_text(render(found), encoding="utf-8")
     except OSError as error:

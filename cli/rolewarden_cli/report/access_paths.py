@@ -15,6 +15,19 @@ class AccessPath(NamedTuple):
     closes: str
     confidence: str
 
+    @property
+    def how_sure(self) -> str:
+        """The confidence with its evidence."""
+        return f"{self.confidence}: {EVIDENCE[self.confidence]}"
+
+
+EVIDENCE = {
+    "high": "service authorization data or documentation of AWS says so",
+    "medium": "one good source, or the description of a condition key, says so",
+    "low": "not verified",
+}
+"""The evidence behind each confidence, as docs/reference/guardrails.md defines it."""
+
 
 _TAG = "a JumpStart model, identified by the tag that {}"
 _CREATE = "Creating an endpoint, a model or a job of " + _TAG

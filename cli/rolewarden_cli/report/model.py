@@ -1,4 +1,4 @@
-"""The data of the report: the results of the other commands, and their sources.
+"""The data of the report: the results of the other commands for one or more accounts, and their sources.
 
 Every figure on the page comes from a `Report`.
 """
@@ -11,15 +11,17 @@ from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
 
+from rolewarden.guardrails import Exemption, Rules
 from rolewarden.policies import Policy
 from rolewarden.verdicts import RECOMMENDATIONS, Outcome, Reason, Verdict
 
 from rolewarden_cli.access import AccessMatrix, Row
-from rolewarden_cli.actors import without_actors, without_principals
-from rolewarden_cli.history import Entry
+from rolewarden_cli.actors import LEFT_OUT, without_actors, without_principals
+from rolewarden_cli.history import NO_DRIFT, Entry
 from rolewarden_cli.plan import BEDROCK_ROLE, DIRECT_DEPLOYMENT, RETIRED, Plan
+from rolewarden_cli.report.comparison import Comparison
 from rolewarden_cli.stack import DEPLOY, StackRules
-from rolewarden_cli.status import Status
+from rolewarden_cli.status import Status, SweepSeen
 
 
 class FindingKind(StrEnum):
@@ -58,11 +60,20 @@ class FindingKind(StrEnum):
     """The command could not read or evaluate a part of the account. If a permission is missing, give it to the caller.
     Then run `rolewarden report` again."""
 
+    @property
+    def is_noted(self) -> bool:
+        """Whether the finding is only noted. Otherwise something is broken or unknown, and a person has to act."""
+        return self in _NOTED
+
+
+_NOTED = frozenset({FindingKind.SURPLUS, FindingKind.ENDING, FindingKind.OPEN})
+
 
 @dataclass(frozen=True)
 class Finding:
     """A finding that a person has to decide about.
 
+    - `account`: the account of the role, user profile, domain or policy.
     - `about`: the role, user profile, domain, policy or account.
     - `why`: the reason.
     - `aside`: details for the reader; empty without any.
@@ -73,6 +84,7 @@ class Finding:
     why: str
     recommendation: str
     aside: str = ""
+    account: str = ""
 
 
 @dataclass(frozen=True)
@@ -81,9 +93,12 @@ class Provenance:
 
     - `caller`: the ARN of the caller. Empty if the report leaves out callers.
     - `place`: "AWS", or the local AWS in words.
-    - `version`: the version of Rolewarden.
     - `digest`: the SHA-256 of `guardrails_file`, in hexadecimal.
     - `history_since`: the beginning of the history.
+    - `rules_text`: the content of `guardrails_file`.
+    - `rules_digest`: the digest of the rules, which comments and layout do not change. A change of the rules in the
+      history has the same digest.
+    - `has_actors`: whether the report names callers and approvers.
     """
 
     caller: str
@@ -92,21 +107,145 @@ class Provenance:
     guardrails_file: str
     digest: str
     history_since: datetime
+    rules_text: str = ""
+    rules_digest: str = ""
+    has_actors: bool = True
+
+    def without_actors(self, rules: Rules) -> Provenance:
+        """The same sources without the caller, and without principals and approvers in the text of the rules."""
+        approvers = (exemption.approved_by for exemption in rules.exemptions)
+        text = without_principals(self.rules_text, approvers)
+        return replace(self, caller="", rules_text=text, has_actors=False)
+
+
+@dataclass(frozen=True)
+class AttachedScp:
+    """A service control policy (SCP) that applies to an account.
+
+    `of_rules`: whether it has only statements that guardrails.yaml compiles to.
+    """
+
+    name: str
+    of_rules: bool
+
+
+@dataclass(frozen=True)
+class Prevention:
+    """The service control policies of an account, as far as the caller can read them.
+
+    - `scps`: the SCPs that apply to the account, from the root of the organization down.
+    - `equals_rules`: whether they have every statement that guardrails.yaml compiles to. None if this is not known, or
+      if the file names no principals and so compiles to no SCP.
+    - `unread`: why the caller cannot read them; empty if the caller can.
+    """
+
+    scps: tuple[AttachedScp, ...] = ()
+    equals_rules: bool | None = None
+    unread: str = ""
+
+
+@dataclass(frozen=True)
+class Watch:
+    """The signs that the deployed stack worked, apart from the drills in the history.
+
+    - `sweeps`: the sweeps of the last seven days, oldest first.
+    - `alarms`: the states of the alarms that a silent stack raises, by name: HeartbeatAlarm and EventPathsAlarm.
+    - `interval`: the parameter SweepInterval; empty if it is not known.
+    - `regions`: the regions that the stack covers.
+    """
+
+    sweeps: tuple[SweepSeen, ...] = ()
+    alarms: tuple[tuple[str, str], ...] = ()
+    interval: str = ""
+    regions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class UnreachedAccount:
+    """An account that the report should have and could not read, and the reason."""
+
+    account: str
+    why: str
 
 
 @dataclass(frozen=True)
 class Report:
-    """All data of the page. `policies` come from guardrails.yaml; `status` is None if no stack is deployed."""
+    """All data of the page.
+
+    - `rules`, `policies`: the content of guardrails.yaml, and the policies that it compiles to.
+    - `accounts`: the accounts that the command read, at least one.
+    - `unreached`: the accounts that it could not read.
+    - `comparison`: the differences from an earlier report; None without one.
+    """
 
     provenance: Provenance
-    plan: Plan
-    access: AccessMatrix
-    history: tuple[Entry, ...]
+    rules: Rules
     policies: tuple[Policy, ...]
-    status: Status | None = None
+    accounts: tuple[AccountReport, ...]
+    unreached: tuple[UnreachedAccount, ...] = ()
+    comparison: Comparison | None = None
+
+    @property
+    def at(self) -> datetime:
+        """The time at which the command had read the last account."""
+        return max(account.access.at for account in self.accounts)
+
+    @property
+    def is_of_several(self) -> bool:
+        """Whether the report is about more than one account."""
+        return len(self.accounts) + len(self.unreached) > 1
 
     def without_actors(self) -> Report:
-        """The same report without callers, and without the ARNs of roles, users and sessions in messages."""
+        """The same report without callers and approvers, and without the ARNs of principals in messages."""
+        exemptions = tuple(
+            one._replace(approved_by=LEFT_OUT) if one.approved_by else one for one in self.rules.exemptions
+        )
+        return replace(
+            self,
+            provenance=self.provenance.without_actors(self.rules),
+            rules=self.rules._replace(exemptions=exemptions),
+            accounts=tuple(account.without_actors() for account in self.accounts),
+            unreached=tuple(replace(one, why=without_principals(one.why)) for one in self.unreached),
+        )
+
+    def findings(self) -> Iterator[Finding]:
+        """The findings of all accounts."""
+        for account in self.accounts:
+            for finding in account.findings():
+                yield replace(finding, account=account.account)
+
+    def exemption(self, account: str, role: str) -> Exemption | None:
+        """The exemption of a role that has not ended; None without one."""
+        return self.rules.exemption(account, role, self.at.date(), home=account)
+
+
+@dataclass(frozen=True)
+class AccountReport:
+    """The data of one account.
+
+    - `history`: all entries of the history in the period of the report, newest first.
+    - `status`, `watch`: None if no stack is deployed.
+    """
+
+    plan: Plan
+    access: AccessMatrix
+    history: tuple[Entry, ...] = ()
+    status: Status | None = None
+    watch: Watch | None = None
+    prevention: Prevention = Prevention()
+
+    @property
+    def account(self) -> str:
+        """The ID of the account."""
+        return self.access.account
+
+    @property
+    def drift(self) -> tuple[Entry, ...]:
+        """The history without drills and changes of the rules."""
+        return tuple(entry for entry in self.history if entry.kind not in NO_DRIFT)
+
+    def without_actors(self) -> AccountReport:
+        """The same data without callers, and without the ARNs of roles, users and sessions in messages."""
 
         def lines(texts: Iterable[str]) -> tuple[str, ...]:
             return tuple(map(without_principals, texts))
@@ -119,10 +258,10 @@ class Report:
         doubts = tuple(replace(doubt, message=without_principals(doubt.message)) for doubt in plan.doubts)
         return replace(
             self,
-            provenance=replace(self.provenance, caller=""),
             plan=replace(plan, roles=roles, doubts=doubts, unread=lines(plan.unread)),
             access=replace(self.access, unread=lines(self.access.unread)),
             history=tuple(map(without_actors, self.history)),
+            prevention=replace(self.prevention, unread=without_principals(self.prevention.unread)),
             status=status
             and replace(
                 status,
