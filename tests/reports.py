@@ -7,13 +7,14 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from rolewarden.bindings import USER_PROFILE
+from rolewarden.bindings import DEFAULT_USER, USER_PROFILE
 from rolewarden.canary import DrillKind
 from rolewarden.changes import digest_of_rules
 from rolewarden.guardrails import Exemption
 from rolewarden.guardrails_file import load
 from rolewarden.origin import Origin, Trigger
 from rolewarden.own_events import (
+    AccountFinding,
     DrillMeasured,
     PolicyRestored,
     RoleContested,
@@ -31,6 +32,7 @@ from rolewarden_cli.models import BEDROCK, JUMPSTART, Model
 from rolewarden_cli.plan import EndingExemption, Plan, PlannedPolicy, PlannedRole, SharedRole
 from rolewarden_cli.report import AccountReport, Provenance, Report
 from rolewarden_cli.report.model import AttachedScp, Prevention, UnreachedAccount, Watch
+from rolewarden_cli.report.snapshot import EarlierReport, snapshot_of
 from rolewarden_cli.status import ContestedRole, Status, SweepSeen
 
 from tests.conftest import ROOT, TODAY
@@ -130,6 +132,22 @@ def entry(at: datetime, kind: str = RoleRemediated.detail_type, about: str = "Ca
     return Entry(at, kind, ACCOUNT, about, **{**values, **told})
 
 
+def recorded_entry(at: datetime, kind: str, role: str, actor: str) -> Entry:
+    """An entry with the values that its kind has in a history."""
+    if kind == PolicyRestored.detail_type:
+        told = {"event": "CreatePolicyVersion", "remediation": "replaced", "verdict": "", "row": {}}
+        return entry(at, kind, "approved-models", actor=actor, **told)
+    if kind == RoleFinding.detail_type:
+        told = {
+            "event": "AttachRolePolicy",
+            "remediation": "",
+            "verdict": "unenforceable",
+            "reason": Reason.QUOTA.value,
+        }
+        return entry(at, kind, role, actor=actor, **told)
+    return entry(at, kind, role, actor=actor)
+
+
 def drill(at: datetime, region: str = "us-east-1") -> Entry:
     """A full drill that EnforceFunction heard after 6 seconds, and remediated after one more."""
     row = {"region": region, "milliseconds": 6000, "remediation_milliseconds": 1000, "drill": DrillKind.FULL.value}
@@ -173,11 +191,11 @@ def generated(profiles: int = 500, width: int = 100, account: str = ACCOUNT) -> 
         rows.append(row(domain, f"user-{n:03}", role, account))
         decisions[role] = tuple(decision(domain, verdict, model) for model in columns)
     history = tuple(
-        entry(
+        recorded_entry(
             NOW - timedelta(hours=chance.expovariate(1 / 300) % (24 * 60)),
             chance.choice(KINDS),
             chance.choice(sorted(verdicts) or ["Canvas"]),
-            actor=f"arn:aws:iam::{ACCOUNT}:{chance.choices(ACTORS, (8, 5, 3, 2, 1))[0]}",
+            f"arn:aws:iam::{ACCOUNT}:{chance.choices(ACTORS, (8, 5, 3, 2, 1))[0]}",
         )
         for _ in range(240)
     )
@@ -220,6 +238,38 @@ def generated(profiles: int = 500, width: int = 100, account: str = ACCOUNT) -> 
     prevention = Prevention((AttachedScp("FullAWSAccess", of_rules=False),))
     found = AccountReport(plan, access, recorded, status, watch, prevention)
     return Report(PROVENANCE, rules, policies, (found,))
+
+
+def example() -> Report:
+    """A report with something in each section, compared with an earlier one: the example of the documentation."""
+    before = generated(14, 16)
+    [account] = before.accounts
+    states = {"Canvas-finance-006": Verdict.EXEMPT, "Canvas-research": Verdict.DRIFTED}
+    columns = account.access.models
+    decisions = {**account.access.decisions, **{role: (FREE,) * len(columns) for role in states}}
+    roles = tuple(
+        planned(one.outcome.role, states.get(one.outcome.role, Verdict.COMPLIANT)) for one in account.plan.roles
+    )
+    default = replace(account.access.rows[0], kind=DEFAULT_USER, user_profile="")
+    access = replace(account.access, decisions=decisions, rows=(*account.access.rows, default))
+    exemptions = (
+        Exemption("Canvas-finance-006", date(2026, 12, 15), "quarterly forecast with all models", ACCOUNT,
+                  ticket="SEC-123", approved_by="Olga Ivanova, data protection"),
+        Exemption("CanvasBreakGlass", date(2027, 1, 31), "break-glass access", ACCOUNT),
+    )  # fmt: skip
+    plan = replace(account.plan, roles=roles, exemptions=(
+        EndingExemption("Canvas-finance-006", date(2026, 12, 15), 20, exemptions[0].reason, ("Canvas-finance-006",)),
+    ))  # fmt: skip
+    history = (
+        *account.history,
+        entry(NOW - timedelta(hours=2), RoleFinding.detail_type, "Canvas-research", verdict="drifted", remediation=""),
+        entry(NOW - timedelta(days=3), AccountFinding.detail_type, ACCOUNT, reason=Reason.CANARY.value, verdict=""),
+    )
+    report = replace(before, rules=before.rules._replace(exemptions=exemptions))
+    report = changed(report, plan=plan, access=access, history=history)
+    earlier = changed(before, access=replace(account.access, at=NOW - timedelta(days=30)))
+    told = EarlierReport("report-2026-10.html", "c0ffee" * 10 + "0123", snapshot_of(earlier))
+    return replace(report, comparison=told.compare(report))
 
 
 def of_several(profiles: int = 12, width: int = 12) -> Report:

@@ -22,11 +22,11 @@ class AccessPath(NamedTuple):
 
 
 EVIDENCE = {
-    "high": "service authorization data or documentation of AWS says so",
-    "medium": "one good source, or the description of a condition key, says so",
+    "high": "documented by AWS",
+    "medium": "one good source",
     "low": "not verified",
 }
-"""The evidence behind each confidence, as docs/reference/guardrails.md defines it."""
+"""The evidence behind each confidence, in short. docs/reference/guardrails.md has the definitions."""
 
 
 _TAG = "a JumpStart model, identified by the tag that {}"

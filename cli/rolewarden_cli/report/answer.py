@@ -19,9 +19,9 @@ FEW = 4
 
 _BECAUSE = {
     Verdict.EXEMPT: "by an exemption",
-    Verdict.DRIFTED: "because a role lacks a guardrail",
-    Verdict.UNENFORCEABLE: "because a role cannot get a guardrail",
-    Verdict.OUT_OF_SCOPE: "because no guardrail applies to a role",
+    Verdict.DRIFTED: "because their role lacks a guardrail",
+    Verdict.UNENFORCEABLE: "because their role cannot get a guardrail",
+    Verdict.OUT_OF_SCOPE: "because no guardrail applies to their role",
     Verdict.COMPLIANT: "because their guardrails deny none of these models",
 }
 
@@ -177,7 +177,8 @@ class Answer:
 
     def _roles(self) -> str:
         roles = {(use.account, role) for use in self.people.uses for role in use.roles}
-        return f"{in_words(self.people.number())} and {in_words(len(roles), 'role', 'roles')}; the table has a row for each person."
+        used = in_words(len(roles), "role", "roles")
+        return f"{in_words(self.people.number())} and {used}; the table has a row for each person."
 
     def _unprotected(self) -> str:
         found = [one for account in self.report.accounts for one in find_unprotected(account)]
@@ -214,7 +215,8 @@ class Answer:
             return "The history has no change of the rules in this period."
         newest = max(found, key=lambda entry: entry.at)
         by = f" by {self.sections.caller(newest.actor)}" if newest.actor else ""
-        return f"{in_words(len(found), 'change', 'changes')}; the newest one{by} on {newest.at:%Y-%m-%d}: {newest.message}."
+        number = in_words(len(found), "change", "changes")
+        return f"{number}; the newest one{by} on {newest.at:%Y-%m-%d}: {newest.message}."
 
     def _scope(self) -> str:
         regions = {region for account in self.report.accounts for region in account.access.regions}

@@ -18,6 +18,8 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 from rolewarden.documents import digest
 from rolewarden.own_events import (
+    AccountFinding,
+    FindingResolved,
     PolicyRestored,
     RoleContested,
     RoleFinding,
@@ -51,8 +53,11 @@ KINDS = (
     RoleContested.detail_type,
     SurplusDetached.detail_type,
     SubjectFinding.detail_type,
+    AccountFinding.detail_type,
+    FindingResolved.detail_type,
+    "another kind",
 )
-"""The kinds of history entries, in the order of their colors in report.css."""
+"""The kinds of history entries, in the order of their colors in report.css. The last one is for all other kinds."""
 
 NAV = {
     "answer": "Answer", "questions": "Questions", "people": "People", "exceptions": "Exceptions",
@@ -187,7 +192,7 @@ class _Page:
     def _by_kind(self, places: Sequence[int], width: int) -> dict[str, list[int]]:
         series = {kind: [0] * width for kind in KINDS}
         for (_, entry), place in zip(self.sections.entries, places, strict=True):
-            series.setdefault(entry.kind, [0] * width)[place] += 1
+            series[entry.kind if entry.kind in series else KINDS[-1]][place] += 1
         return series
 
     @property

@@ -461,7 +461,7 @@ class Sections:
     def gaps(self) -> PageTable:
         """Everything that the rules or this report do not cover."""
         heads = ("What", "Where or whom", "Why it is not covered")
-        return self._table("gaps-table", "What is not covered", heads, [*self._gaps()], "")
+        return self._table("gaps-table", "Limits of the rules and of this report", heads, [*self._gaps()], "")
 
     def _gaps(self) -> Iterator[tuple[str, Sequence[str | TableCell]]]:
         for one in self.report.unreached:
@@ -593,7 +593,21 @@ def _left_open(guardrail: Guardrail) -> TableCell:
     for prefix, rule in (("bedrock.", guardrail.bedrock), ("jumpstart.", guardrail.jumpstart), ("", guardrail)):
         for key, value in (rule._asdict() if rule is not None else {}).items():
             if value is Allowance.ALLOW:
-                found.append(f"`{prefix}{key}`")
-    return coded(
-        listed(found) or "nothing by an option", "options with the value allow" if "`" in listed(found) else ""
-    )
+                found.append(f"{_OPTIONS.get(key, key)} (`{prefix}{key}`)")
+    return coded(listed(found) or "nothing by an option")
+
+
+_OPTIONS = {
+    "customization": "customizing models",
+    "indirect": "agents and other services that call a model",
+    "batch": "batch jobs",
+    "rerank": "reranking",
+    "weights": "downloading the files of models",
+    "autopilot": "fine-tuning by Canvas",
+    "data_jobs": "jobs that prepare data",
+    "gated": "gated models by reference",
+    "api_keys": "API keys for models",
+    "other_profiles": "applications of other user profiles",
+    "shared_spaces": "shared spaces",
+}
+"""The access paths that an option of a guardrail can leave open."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -19,6 +20,19 @@ class TableCell:
     aside: str = ""
     state: str = ""
     is_coded: bool = False
+
+    @property
+    def kind(self) -> str:
+        """The CSS class of the cell: `when` for a time, `long` if a word is long enough to be broken, else empty."""
+        if _TIME.fullmatch(self.text):
+            return "when"
+        return "long" if any(len(word) > LONG_WORD for word in (*self.text.split(), *self.aside.split())) else ""
+
+
+LONG_WORD = 24
+"""Characters from which on a browser can break a word, because the column would be too wide with it."""
+
+_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}( [0-9:]{5} UTC)?")
 
 
 @dataclass(frozen=True)
