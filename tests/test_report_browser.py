@@ -11,7 +11,7 @@ from playwright.sync_api import expect, sync_playwright
 from rolewarden.verdicts import Verdict
 from rolewarden_cli.report import render
 
-from tests.reports import generated, planned
+from tests.reports import changed, generated, planned
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -115,7 +115,7 @@ def test_a_filter_leaves_the_rows_and_models_that_it_names(page):
 
 def test_subjects_with_problems_can_be_filtered(page, report):
     page.locator("#filter-verdict").select_option("drifted")
-    drifted = sum(report.verdict(row) == "drifted" for row in report.access.rows)
+    drifted = sum(report.accounts[0].verdict(row) == "drifted" for row in report.accounts[0].access.rows)
     expect(page.locator("#shown")).to_contain_text(f"{drifted} of 500 rows")
 
 
@@ -132,7 +132,7 @@ def test_rows_can_be_sorted_within_their_domain(page):
 
 def test_a_cell_shows_its_decision_with_the_statement(page, report):
     cell(page, "user-008", "mistral.mistral-1-v1:0").click()
-    [row] = [row for row in report.access.rows if row.user_profile == "user-008"]
+    [row] = [row for row in report.accounts[0].access.rows if row.user_profile == "user-008"]
     expect(page.locator("#cell")).to_have_text(
         "mistral.mistral-1-v1:0: denied by approved-models:BedrockUnlistedModels. "
         f"research, user-008, role {row.role} (compliant)"
@@ -243,11 +243,13 @@ def test_models_are_visible_next_to_their_subject_on_a_phone(browser, file):
 def test_a_long_role_and_the_longest_verdict_are_not_cut(browser, tmp_path, media):
     whole = generated(8, 8)
     role = "CanvasAnalytics-with-Bedrock-and-more"
-    rows = tuple(replace(row, role=role) for row in whole.access.rows)
-    access = replace(whole.access, rows=rows, decisions={role: next(iter(whole.access.decisions.values()))})
-    plan = replace(whole.plan, roles=(planned(role, Verdict.UNENFORCEABLE),))
+    rows = tuple(replace(row, role=role) for row in whole.accounts[0].access.rows)
+    access = replace(
+        whole.accounts[0].access, rows=rows, decisions={role: next(iter(whole.accounts[0].access.decisions.values()))}
+    )
+    plan = replace(whole.accounts[0].plan, roles=(planned(role, Verdict.UNENFORCEABLE),))
     file = tmp_path / "report.html"
-    file.write_text(render(replace(whole, access=access, plan=plan)), encoding="utf-8")
+    file.write_text(render(changed(whole, access=access, plan=plan)), encoding="utf-8")
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     page.goto(file.as_uri())
     page.emulate_media(media=media)

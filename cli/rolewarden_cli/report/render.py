@@ -139,7 +139,8 @@ class _Page:
     @property
     def measures(self) -> str:
         """The part of the style sheet that depends on the report: the matrix, and the footer of each printed page."""
-        footer = re.sub("[^a-z0-9 ]", "", self.accounts)
+        account = re.sub("[^0-9]", "", self.report.accounts[0].account)
+        footer = self.accounts if self.report.is_of_several else f"account {account}"
         return (
             f"{self.matrix.measures}"
             f'@page {{ @bottom-left {{ content: "Rolewarden, {footer}, {moment(self.report.at)}" }} }}\n'
