@@ -31,7 +31,7 @@ from rolewarden_cli.history import Entry
 from rolewarden_cli.models import BEDROCK, JUMPSTART, Model
 from rolewarden_cli.plan import EndingExemption, Plan, PlannedPolicy, PlannedRole, SharedRole
 from rolewarden_cli.report import AccountReport, Provenance, Report
-from rolewarden_cli.report.model import AttachedScp, Prevention, UnreachedAccount, Watch
+from rolewarden_cli.report.model import AccountScps, AttachedScp, UnreachedAccount, Watch
 from rolewarden_cli.report.snapshot import EarlierReport, snapshot_of
 from rolewarden_cli.status import ContestedRole, Status, SweepSeen
 
@@ -235,7 +235,7 @@ def generated(profiles: int = 500, width: int = 100, account: str = ACCOUNT) -> 
     access = AccessMatrix(account, ("us-east-1",), NOW, "live", columns, tuple(rows), decisions, 48)
     sweeps = tuple(replace(sweep, began=NOW - timedelta(hours=n, minutes=24)) for n in range(100, -1, -1))
     watch = Watch(sweeps, (("EventPathsAlarm", "OK"), ("HeartbeatAlarm", "OK")), "1h", ("us-east-1",))
-    prevention = Prevention((AttachedScp("FullAWSAccess", of_rules=False),))
+    prevention = AccountScps((AttachedScp("FullAWSAccess", of_rules=False),))
     found = AccountReport(plan, access, recorded, status, watch, prevention)
     return Report(PROVENANCE, rules, policies, (found,))
 

@@ -23,7 +23,7 @@ from rolewarden_cli.report import AccountReport, FindingKind, Report, render
 from rolewarden_cli.report.access_paths import ACCESS_PATHS, access_path
 from rolewarden_cli.report.comparison import Change, Comparison
 from rolewarden_cli.report.matrix import MOST_COLUMNS
-from rolewarden_cli.report.model import AttachedScp, Prevention, UnreachedAccount, Watch
+from rolewarden_cli.report.model import AccountScps, AttachedScp, UnreachedAccount, Watch
 from rolewarden_cli.report.render import MOST_ACTORS
 from rolewarden_cli.stack import StackRules
 from rolewarden_cli.status import ContestedRole
@@ -342,7 +342,7 @@ def hostile():
     exemption = Exemption(bad.role, NOW.date(), f"ex{HOSTILE}", "", ticket=f"tk{HOSTILE}", approved_by=f"ab{HOSTILE}")
     rules = base.rules._replace(exemptions=(exemption,))
     watch = Watch((), ((f"alarm{HOSTILE}", "OK"),), f"interval{HOSTILE}", (f"covered{HOSTILE}",))
-    prevention = Prevention((AttachedScp(f"scp{HOSTILE}", of_rules=False),), None, f"notread{HOSTILE}")
+    prevention = AccountScps((AttachedScp(f"scp{HOSTILE}", of_rules=False),), None, f"notread{HOSTILE}")
     words = {field.name: f"rules-{field.name}{HOSTILE}" for field in fields(told) if field.type == "str"}
     change = replace(rules_changed(NOW), **{**words, "kind": RulesChanged.detail_type}, changes=(f"line{HOSTILE}",))
     account = AccountReport(plan, access, (*history, change), status, watch, prevention)

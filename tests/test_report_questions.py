@@ -17,7 +17,7 @@ from rolewarden_cli.report.answer import NOT_DEPLOYED
 from rolewarden_cli.report.controls import AWS_CONTROLS, CONTROLS
 from rolewarden_cli.report.evidence import find_regularity, find_tampering, find_unprotected, length_in_words
 from rolewarden_cli.report.matrix import NOT_EVALUATED
-from rolewarden_cli.report.model import AttachedScp, Prevention
+from rolewarden_cli.report.model import AccountScps, AttachedScp
 from rolewarden_cli.report.sections import SECTION_TITLES
 
 from tests.conftest import ROOT
@@ -209,7 +209,7 @@ def test_which_service_control_policies_hold():
     assignment = report.rules.assignments[0]._replace(principals=(f"arn:aws:iam::{ACCOUNT}:role/Research",))
     rules = report.rules._replace(assignments=(assignment, *report.rules.assignments[1:]))
     scps = (AttachedScp("FullAWSAccess", of_rules=False), AttachedScp("rolewarden-models", of_rules=True))
-    root = page(changed(replace(report, rules=rules), prevention=Prevention(scps, equals_rules=True)))
+    root = page(changed(replace(report, rules=rules), prevention=AccountScps(scps, equals_rules=True)))
     answer, place = ask(root, "service control policies")
     assert answer == f"2 policies could be read. The policies of {ACCOUNT} have every statement of the rules."
     assert {row["Policy"]: row["What it is"] for row in tables(place)["Service control policies"]} == {

@@ -34,7 +34,7 @@ def run_report(
     guardrails: Guardrails = DEFAULT_FILE,
     no_actors: WithoutActors = False,
 ) -> None:  # fmt: skip
-    """Write one HTML file for an auditor: who can use which models, by which rules, with the evidence.
+    """Write one HTML file for an auditor: people and the models that they can use, the rules, and the evidence.
 
     The page loads nothing from elsewhere. It answers twelve questions first, and has the results of `plan`, `access`,
     `history` and `status`. The command only reads, and it needs no deployed stack.

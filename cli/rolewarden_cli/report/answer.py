@@ -14,7 +14,7 @@ from rolewarden_cli.report.model import Report
 from rolewarden_cli.report.people import People, Reach, in_words, listed
 from rolewarden_cli.report.sections import GENERAL_LIMITS, NOT_RECORDED, SECTION_TITLES, Sections
 
-FEW = 4
+MOST_NAMED = 4
 """Number of names that a sentence has at most."""
 
 _BECAUSE = {
@@ -41,7 +41,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Answer:
+class ReportAnswer:
     """The sentences of the headline, and the answers to the questions."""
 
     report: Report
@@ -114,9 +114,9 @@ class Answer:
             return ""
         texts = [
             f"role {one.role} until {one.until}, approved by {one.approved_by or NOT_RECORDED}"
-            for one in list(found.values())[:FEW]
+            for one in list(found.values())[:MOST_NAMED]
         ]
-        more = f"; and {len(found) - FEW:,} more" if len(found) > FEW else ""
+        more = f"; and {len(found) - MOST_NAMED:,} more" if len(found) > MOST_NAMED else ""
         noun = "The exemption is" if len(found) == 1 else "The exemptions are"
         return f"{noun}: {'; '.join(texts)}{more}."
 
@@ -201,8 +201,8 @@ class Answer:
         if not self.report.provenance.has_actors:
             return f"{calls}. The report leaves out callers."
         callers = dict.fromkeys(self.sections.caller(one.actor) for one in found)
-        more = f" and {len(callers) - FEW:,} more" if len(callers) > FEW else ""
-        return f"{calls} by {listed(list(callers)[:FEW])}{more}."
+        more = f" and {len(callers) - MOST_NAMED:,} more" if len(callers) > MOST_NAMED else ""
+        return f"{calls} by {listed(list(callers)[:MOST_NAMED])}{more}."
 
     def _rules(self) -> str:
         found = [

@@ -16,8 +16,8 @@ class ControlObjective(NamedTuple):
 
     - `says`: its objective in short, in our words.
     - `sections`: the IDs of the sections of the report that support it, and `how` they do.
-    - `source`: an address. For a control of NIST, it is AWS's own mapping of a check of IAM to this control, if AWS has
-      one.
+    - `source`: an address. For a control of NIST, it is AWS's own mapping of a similar check to this control, if AWS has
+      one. ISO sells its standards, so the sources for ISO's controls are public explanations of them.
     """
 
     framework: str
@@ -31,9 +31,12 @@ class ControlObjective(NamedTuple):
 
 _IAM_CONTROLS = "https://docs.aws.amazon.com/securityhub/latest/userguide/iam-controls.html"
 _CONFIG_CONTROLS = "https://docs.aws.amazon.com/securityhub/latest/userguide/config-controls.html"
-_NIST_53 = "https://csrc.nist.gov/pubs/sp/800/53/r5/upd1/final"
-_ISO_27 = "https://www.iso.org/standard/27001"
-_ISO_42 = "https://www.iso.org/standard/42001"
+_SI_7 = (
+    "https://cloud.ibm.com/docs/framework-financial-services-controls?topic=framework-financial-services-controls-si-7"
+)
+_ACCESS_CONTROL = "https://www.isms.online/iso-27001/annex-a/5-15-access-control-2022/"
+_PRIVILEGED = "https://www.isms.online/iso-27001/annex-a/8-2-use-of-privileged-access-rights-2022"
+_RESPONSIBLE = "https://controlstack.au/controls/iso42001-annex-a-9-2-processes-for-responsible-use-of-ai-systems/"
 
 CONTROLS = (
     ControlObjective(
@@ -60,26 +63,26 @@ CONTROLS = (
         "Unauthorized changes are detected, and the organization reacts to them.",
         ("tampering", "unprotected", "alive"),
         "They show each detected change with its caller, how long it was in effect, and whether detection worked.",
-        _NIST_53,
+        _SI_7,
     ),
     ControlObjective(
         ISO_27001, "A.5.15", "Access control", "Rules for access are established and implemented.",
         ("rules", "people", "access"),
         "They show the rules for access to models, and the access that results.",
-        _ISO_27,
+        _ACCESS_CONTROL,
     ),
     ControlObjective(
         ISO_27001, "A.8.2", "Privileged access rights", "Privileged access is restricted and managed.",
         ("exceptions", "people", "tampering"),
         "They show exempt roles with their approvals and last days, and callers who changed guardrails.",
-        _ISO_27,
+        _PRIVILEGED,
     ),
     ControlObjective(
         ISO_42001, "A.9.2", "Processes for responsible use of AI systems",
         "Processes for the responsible use of AI systems are defined and documented.",
         ("rules", "people", "exceptions"),
         "They show which models are approved for whom, and how exceptions were approved.",
-        _ISO_42,
+        _RESPONSIBLE,
     ),
 )  # fmt: skip
 """The control objectives, by framework."""

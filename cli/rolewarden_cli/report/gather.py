@@ -21,8 +21,8 @@ from rolewarden_cli.connect import Connection
 from rolewarden_cli.inventory import Progress, ignore_progress
 from rolewarden_cli.report.model import (
     AccountReport,
+    AccountScps,
     AttachedScp,
-    Prevention,
     Provenance,
     Report,
     UnreachedAccount,
@@ -121,7 +121,7 @@ def read_watch(connection: Connection) -> Watch:
     )
 
 
-def read_prevention(connection: Connection, rules: Rules) -> Prevention:
+def read_prevention(connection: Connection, rules: Rules) -> AccountScps:
     """Read the service control policies of the account, as far as the caller can."""
     found = read_control_policies(connection.calls, connection.account, rules)
     scps = tuple(AttachedScp(document.name, document.name in found.prevention) for document in found.known)
@@ -132,4 +132,4 @@ def read_prevention(connection: Connection, rules: Rules) -> Prevention:
             equals = equal_texts(rules, connection.aws.partition, texts)
         except (RulesError, RetryLater):
             equals = None  # The file compiles to no service control policy of this partition.
-    return Prevention(scps, equals, found.unread)
+    return AccountScps(scps, equals, found.unread)

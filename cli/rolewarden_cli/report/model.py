@@ -130,7 +130,7 @@ class AttachedScp:
 
 
 @dataclass(frozen=True)
-class Prevention:
+class AccountScps:
     """The service control policies of an account, as far as the caller can read them.
 
     - `scps`: the SCPs that apply to the account, from the root of the organization down.
@@ -232,7 +232,7 @@ class AccountReport:
     history: tuple[Entry, ...] = ()
     status: Status | None = None
     watch: Watch | None = None
-    prevention: Prevention = Prevention()
+    prevention: AccountScps = AccountScps()
 
     @property
     def account(self) -> str:

@@ -32,7 +32,7 @@ from rolewarden.policies import Policy
 from rolewarden.verdicts import UNCHANGED, Verdict
 
 from rolewarden_cli.report.access_paths import AccessPath, access_path
-from rolewarden_cli.report.answer import NOT_DEPLOYED, Answer
+from rolewarden_cli.report.answer import NOT_DEPLOYED, ReportAnswer
 from rolewarden_cli.report.charts import Chart
 from rolewarden_cli.report.evidence import moment
 from rolewarden_cli.report.matrix import Matrix
@@ -109,9 +109,9 @@ class _Page:
         return Sections(self.report, self.people)
 
     @cached_property
-    def answer(self) -> Answer:
+    def answer(self) -> ReportAnswer:
         """The headline and the answers."""
-        return Answer(self.report, self.people, self.sections)
+        return ReportAnswer(self.report, self.people, self.sections)
 
     @cached_property
     def matrix(self) -> Matrix:

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+import re
 from datetime import datetime
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +27,9 @@ from rolewarden_cli.report.model import AccountReport, Report
 
 DATA_ID, DATA_TYPE = "report-data", "application/json"
 """The ID and the type of the element with the data."""
+
+_DATA = re.compile(rf'<script type="{DATA_TYPE}" id="{DATA_ID}">([^<]*)</script>')
+"""The element in a page. No other text of a page can have its form, because the page escapes every other text."""
 
 DATA_FORMAT = 1
 """The version of the data. It rises if a key is removed or gets another meaning."""
@@ -138,42 +140,14 @@ def read_earlier(path: Path) -> EarlierReport:
 
 def snapshot_in(name: str, html: str) -> Snapshot:
     """The data of the report in a page. Raises UnreadableReportError."""
-    reader = _DataReader()
-    reader.feed(html)
-    reader.close()
+    found = _DATA.search(html)
     try:
-        if not reader.parts:
-            raise ValueError
-        return _snapshot(json.loads("".join(reader.parts)))
+        return _snapshot(json.loads(found[1] if found else ""))
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         raise UnreadableReportError(
             f"{name}: has no data of a report that this version can compare: name a file that `rolewarden report` of "
             "this or an earlier version has written"
         ) from None
-
-
-@dataclass
-class _DataReader(HTMLParser):
-    """A reader of the element with the data. It ignores everything else."""
-
-    parts: list[str] = field(default_factory=list)
-    is_inside: bool = False
-
-    def __post_init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Enter the element."""
-        self.is_inside = tag == "script" and dict(attrs).get("id") == DATA_ID
-
-    def handle_endtag(self, tag: str) -> None:  # noqa: ARG002 - the parser's own signature
-        """Leave the element."""
-        self.is_inside = False
-
-    def handle_data(self, data: str) -> None:
-        """Collect the text of the element."""
-        if self.is_inside:
-            self.parts.append(data)
 
 
 def _snapshot(data: dict[str, Any]) -> Snapshot:
