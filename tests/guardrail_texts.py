@@ -40,12 +40,16 @@ assignments:
 """
 """Every role needs two guardrails."""
 
-BY_DOMAIN = """
+ONLY_NOVA_AND_SONNET = (
+    "  only-nova-and-sonnet: {bedrock: {allow: [amazon.nova-*, anthropic.claude-sonnet-4*]}, jumpstart: {deny: all}}\n"
+)
+"""The line of a guardrail that allows two families of models."""
+
+BY_DOMAIN = f"""
 guardrails:
-  no-generative-ai: {bedrock: {deny: all}, jumpstart: {deny: all}}
-  approved-models: {bedrock: {allow: [amazon.nova-*]}}
-assignments:
-  - {guardrails: [approved-models], domains: [research]}
+  no-generative-ai: {{bedrock: {{deny: all}}, jumpstart: {{deny: all}}}}
+{ONLY_NOVA_AND_SONNET}assignments:
+  - {{guardrails: [only-nova-and-sonnet], domains: [research]}}
   - guardrails: [no-generative-ai]
 """
 """Domain research can use some models, and all other subjects none."""

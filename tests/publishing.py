@@ -10,7 +10,7 @@ from rolewarden_local.aws import ACCOUNT_ID
 
 from tests.world import World
 
-PUBLISHED = {"no-generative-ai", "approved-models"}
+PUBLISHED = {"no-generative-ai", "only-nova-and-sonnet"}
 """Names of the policies that the compiler makes of guardrails.yaml."""
 
 GUARDRAIL_ARN = policy_arn("no-generative-ai", "aws", ACCOUNT_ID)

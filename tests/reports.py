@@ -77,7 +77,7 @@ def denied(policy: str, sid: str) -> Decision:
     return Decision((Route("on demand", False, (statement,)),))
 
 
-UNLISTED = denied("approved-models", "BedrockUnlistedModels")
+UNLISTED = denied("only-nova-and-sonnet", "BedrockUnlistedModels")
 NONE_AT_ALL = denied("no-generative-ai", "BedrockModels")
 
 
@@ -102,11 +102,11 @@ def row(domain: str, profile: str, role: str, account: str = ACCOUNT) -> Row:
 
 
 def planned(role: str, verdict: Verdict, **told: Any) -> PlannedRole:
-    """A role in a plan. If it is not compliant, it lacks approved-models."""
+    """A role in a plan. If it is not compliant, it lacks only-nova-and-sonnet."""
     lacks = verdict in {Verdict.DRIFTED, Verdict.UNENFORCEABLE}
     values: dict[str, Any] = {
-        "required": ("approved-models",) if verdict is not Verdict.EXEMPT else (),
-        "missing": ("approved-models",) if lacks else (),
+        "required": ("only-nova-and-sonnet",) if verdict is not Verdict.EXEMPT else (),
+        "missing": ("only-nova-and-sonnet",) if lacks else (),
         "before": verdict,
         "verdict": Verdict.COMPLIANT if verdict is Verdict.DRIFTED else verdict,
         "remediation": Remediation.ATTACHED if verdict is Verdict.DRIFTED else Remediation.NONE,
@@ -120,7 +120,7 @@ def entry(at: datetime, kind: str = RoleRemediated.detail_type, about: str = "Ca
     values: dict[str, Any] = {
         "verdict": "compliant",
         "remediation": "attached",
-        "policies": ("approved-models",),
+        "policies": ("only-nova-and-sonnet",),
         "reason": "",
         "message": "",
         "recommendation": "",
@@ -136,7 +136,7 @@ def recorded_entry(at: datetime, kind: str, role: str, actor: str) -> Entry:
     """An entry with the values that its kind has in a history."""
     if kind == PolicyRestored.detail_type:
         told = {"event": "CreatePolicyVersion", "remediation": "replaced", "verdict": "", "row": {}}
-        return entry(at, kind, "approved-models", actor=actor, **told)
+        return entry(at, kind, "only-nova-and-sonnet", actor=actor, **told)
     if kind == RoleFinding.detail_type:
         told = {
             "event": "AttachRolePolicy",

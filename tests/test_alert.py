@@ -44,7 +44,7 @@ def test_the_alert_of_an_unenforceable_role_has_the_reason_the_recommended_actio
     alert = alert_of("finding_role")
     assert alert.headline == "Rolewarden: role CanvasFull cannot be protected: quota full"
     assert rows(alert) == {
-        "What": "role CanvasFull lacks approved-models, and Rolewarden cannot protect it",
+        "What": "role CanvasFull lacks only-nova-and-sonnet, and Rolewarden cannot protect it",
         "Used by": "research/fatima",
         "Who": "arn:aws:iam::111122223333:user/mallory",
         "Call": "TagRole at 2026-11-23T08:00:12Z",

@@ -36,7 +36,7 @@ def test_a_domain_that_changes_its_role_binds_the_new_role_and_unbinds_the_old_o
         DomainId="d-research0001", DefaultUserSettings={"ExecutionRole": world.role("CanvasResearch2")}
     )
     world.enforce(world.event("UpdateDomain"))
-    assert world.attached("CanvasResearch2") == {"approved-models"}
+    assert world.attached("CanvasResearch2") == {"only-nova-and-sonnet"}
     assert world.verdict("CanvasResearch")["verdict"] == "out_of_scope"
 
 

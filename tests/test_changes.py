@@ -388,12 +388,12 @@ def test_in_an_account_each_role_and_its_subjects_have_their_change(world, files
     roles = {role["role"]: role for role in found["roles"]}
     assert set(roles) == {"CanvasResearch", "CanvasFull"}
     research = roles["CanvasResearch"]
-    assert (research["before"], research["guardrails"]) == (["approved-models"], ["no-generative-ai"])
-    assert research["kept"] == ["approved-models"]
+    assert (research["before"], research["guardrails"]) == (["only-nova-and-sonnet"], ["no-generative-ai"])
+    assert research["kept"] == ["only-nova-and-sonnet"]
     assert "research/rosa" not in research["subjects"]
     assert "amazon.nova-pro-v1:0" in research["access"]["lost"]["bedrock"]
     text = rolewarden("diff", old, new).stdout
-    assert "approved-models stays attached" in " ".join(text.split())
+    assert "only-nova-and-sonnet stays attached" in " ".join(text.split())
     assert max(map(len, text.splitlines())) <= 80
 
 

@@ -37,7 +37,7 @@ def clock(monkeypatch):
 def protected(world):
     """Two roles with the policies that they need. The other roles are unprotected."""
     world.iam.attach_role_policy(RoleName="CanvasOmar", PolicyArn=f"{OURS}no-generative-ai")
-    world.iam.attach_role_policy(RoleName="CanvasRosa", PolicyArn=f"{OURS}approved-models")
+    world.iam.attach_role_policy(RoleName="CanvasRosa", PolicyArn=f"{OURS}only-nova-and-sonnet")
     return world
 
 
@@ -65,8 +65,8 @@ def test_protected_profiles_reach_only_allowed_models_and_unprotected_ones_reach
     assert not any(found["omar", model]["allowed"] for model in (FLAN, MISTRAL))
     assert all(found["ravi", model]["allowed"] for model in (NOVA, CLAUDE, FLAN, MISTRAL))
     assert found["rosa", CLAUDE]["statements"] == [
-        "approved-models:BedrockUnlistedModels",
-        "approved-models:BedrockMantleUnlistedModels",
+        "only-nova-and-sonnet:BedrockUnlistedModels",
+        "only-nova-and-sonnet:BedrockMantleUnlistedModels",
     ]
     assert found["omar", FLAN]["statements"] == [
         "no-generative-ai:JumpStartCreateSdk",
@@ -78,6 +78,21 @@ def test_protected_profiles_reach_only_allowed_models_and_unprotected_ones_reach
         "no-generative-ai:JumpStartHub",
     ]
     assert found["rosa", NOVA]["route"] == "on demand"
+
+
+def test_the_names_of_the_shipped_guardrails_say_which_models_stay_open(protected):
+    protected.iam.attach_role_policy(RoleName="CanvasBedrockAnalytics", PolicyArn=f"{OURS}no-generative-ai")
+    found = json_answer("access")
+    rows = {row["user_profile"]: row["cells"] for row in found["rows"]}
+    models = [model["id"] for model in found["models"]]
+
+    def opened(profile):
+        return {model for model, cell in zip(models, rows[profile], strict=True) if found["verdicts"][cell]["allowed"]}
+
+    of_both_families = {model for model in models if model.startswith(("amazon.nova-", "anthropic.claude-sonnet-4"))}
+    assert opened("rosa") == of_both_families
+    assert opened("omar") == set()
+    assert opened("ravi") == set(models)  # The role of this user profile has no guardrail.
 
 
 def test_a_profile_reaches_the_models_of_its_domains_bedrock_role(protected):
@@ -311,18 +326,18 @@ def test_a_throttled_simulation_is_retried(world):
 def test_the_output_of_access_fits_eighty_columns(protected, arguments):
     lines = rolewarden("access", *arguments).stdout.splitlines()
     assert max(map(len, lines)) <= 80
-    assert any("denied by approved-models: " in line for line in lines)
+    assert any("denied by only-nova-and-sonnet: " in line for line in lines)
 
 
 def test_an_explanation_has_statement_policy_guardrail_assignment_and_caller(world):
     world.protected()
-    world.enforce(world.detach("CanvasRosa", "approved-models"))
+    world.enforce(world.detach("CanvasRosa", "only-nova-and-sonnet"))
     found = json_answer("explain", "CanvasRosa", CLAUDE)
     assert (found["allowed"], found["verdict"], found["subjects"]) == (False, "compliant", ["research/rosa"])
     assert {route["route"] for route in found["routes"]} >= {"on demand", "batch job", "Mantle"}
     first = found["reasons"][0]
-    assert first["policy_arn"] == f"{OURS}approved-models"
-    assert (first["statement"], first["guardrail"]) == ("BedrockUnlistedModels", "approved-models")
+    assert first["policy_arn"] == f"{OURS}only-nova-and-sonnet"
+    assert (first["statement"], first["guardrail"]) == ("BedrockUnlistedModels", "only-nova-and-sonnet")
     assert first["document"]["Effect"] == "Deny"
     assert first["assignments"] == ["assignment 1 (domain research) for research/rosa"]
     assert first["attached"]["event"] == "DetachRolePolicy"
@@ -331,7 +346,7 @@ def test_an_explanation_has_statement_policy_guardrail_assignment_and_caller(wor
 
 def test_an_explanation_of_an_allowed_model_names_the_missing_guardrails(world):
     found = json_answer("explain", "CanvasRosa", CLAUDE)
-    assert (found["allowed"], found["verdict"], found["missing"]) == (True, "drifted", ["approved-models"])
+    assert (found["allowed"], found["verdict"], found["missing"]) == (True, "drifted", ["only-nova-and-sonnet"])
     assert [reason["policy"] for reason in found["reasons"]] == ["AmazonSageMakerCanvasFullAccess"]
     assert found["reasons"][0]["attached"] is None
 

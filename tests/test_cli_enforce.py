@@ -21,8 +21,8 @@ NEEDS = {
     "CanvasAnalyticsSpaces": {"no-generative-ai"},
     "CanvasBedrockAnalytics": {"no-generative-ai"},
     "CanvasOmar": {"no-generative-ai"},
-    "CanvasResearch": {"approved-models"},
-    "CanvasRosa": {"approved-models"},
+    "CanvasResearch": {"only-nova-and-sonnet"},
+    "CanvasRosa": {"only-nova-and-sonnet"},
 }
 BARE: dict[str, set] = {role: set() for role in NEEDS}
 
@@ -53,7 +53,7 @@ def test_the_roles_have_the_planned_policies_and_the_history_names_the_caller(wo
     assert {role["role"]: role["verdict"] for role in done["roles"]} == dict.fromkeys(NEEDS, "compliant")
     [row] = world.history("CanvasRosa")
     assert row["cause"] == {"event_name": "rolewarden enforce", "actor": f"arn:aws:iam::{ACCOUNT_ID}:root"}
-    assert row["attached"] == ["approved-models"]
+    assert row["attached"] == ["only-nova-and-sonnet"]
 
 
 def test_a_second_run_changes_and_writes_nothing(world):
@@ -81,9 +81,9 @@ def test_without_a_stack_enforce_publishes_first_and_records_nothing(aws):
     seed(aws)
     mark = aws.mark()
     done = json_answer("enforce", "--yes", exit_code=2)
-    assert done["policies"] == {"no-generative-ai": "created", "approved-models": "created"}
+    assert done["policies"] == {"no-generative-ai": "created", "only-nova-and-sonnet": "created"}
     attached = boto3.client("iam").list_attached_role_policies(RoleName="CanvasRosa")["AttachedPolicies"]
-    assert f"{OURS}approved-models" in {policy["PolicyArn"] for policy in attached}
+    assert f"{OURS}only-nova-and-sonnet" in {policy["PolicyArn"] for policy in attached}
     assert {call.operation for call in aws.calls(mark)} & {"PutItem", "PutEvents", "BatchWriteItem"} == set()
 
 
@@ -158,5 +158,5 @@ def test_surplus_policies_are_detached_and_those_of_removed_guardrails_deleted(w
 def test_the_output_has_the_result_for_each_role_in_eighty_columns(world):
     result = rolewarden("enforce", "--yes")
     assert max(map(len, result.stdout.splitlines())) <= 80
-    assert "CanvasRosa  drifted > compliant  + approved-models" in result.stdout
+    assert "CanvasRosa  drifted > compliant  + only-nova-and-sonnet" in result.stdout
     assert result.stdout.splitlines()[-1] == "6 roles changed, 1 cannot be protected: CanvasFull"

@@ -16,7 +16,7 @@ NOW = datetime(2027, 1, 15, 12, 0, tzinfo=UTC)
 def lived(world):
     """An account after a sweep and the later detachment of a guardrail."""
     world.sweep()
-    world.enforce(world.detach("CanvasRosa", "approved-models"))
+    world.enforce(world.detach("CanvasRosa", "only-nova-and-sonnet"))
     return world
 
 
@@ -27,7 +27,7 @@ def entries(*arguments):
 def test_the_newest_entry_comes_first_with_its_remediation_and_cause(lived):
     newest, *others = entries()
     assert (newest["about"], newest["kind"], newest["policies"]) == (
-        "CanvasRosa", "Role Remediated", ["approved-models"],
+        "CanvasRosa", "Role Remediated", ["only-nova-and-sonnet"],
     )  # fmt: skip
     assert (newest["event"], newest["verdict"], newest["remediation"]) == ("DetachRolePolicy", "compliant", "attached")
     assert {entry["event"] for entry in others} == {"Sweep"}
@@ -99,7 +99,7 @@ def test_a_resolved_finding_is_not_in_the_status(lived):
 
 def test_the_status_names_the_actors_of_a_contested_role(lived):
     for _ in range(2):
-        lived.enforce(lived.detach("CanvasRosa", "approved-models"))
+        lived.enforce(lived.detach("CanvasRosa", "only-nova-and-sonnet"))
     [contest] = json_answer("status", exit_code=2)["contested"]
     assert (contest["role"], contest["times"]) == ("CanvasRosa", 3)
     assert contest["actors"]

@@ -48,14 +48,14 @@ def test_before_a_deployment_plan_shows_the_first_sweep_and_only_reads(undeploye
     mark = undeployed.mark()
     plan, roles = planned()
     assert not plan["deployed"]
-    assert plan["policies"] == {"no-generative-ai": "created", "approved-models": "created"}
+    assert plan["policies"] == {"no-generative-ai": "created", "only-nova-and-sonnet": "created"}
     assert {name: role["attached"] for name, role in roles.items() if role["changes"]} == {
         "CanvasAnalytics": ["no-generative-ai"],
         "CanvasAnalyticsSpaces": ["no-generative-ai"],
         "CanvasBedrockAnalytics": ["no-generative-ai"],
         "CanvasOmar": ["no-generative-ai"],
-        "CanvasResearch": ["approved-models"],
-        "CanvasRosa": ["approved-models"],
+        "CanvasResearch": ["only-nova-and-sonnet"],
+        "CanvasRosa": ["only-nova-and-sonnet"],
     }
     made = {call.operation for call in undeployed.calls(mark)}
     assert {name for name in made if not name.startswith(("Get", "List", "Describe"))} == set()
@@ -64,7 +64,7 @@ def test_before_a_deployment_plan_shows_the_first_sweep_and_only_reads(undeploye
 def test_each_role_has_its_verdict_its_slots_and_its_users(world):
     _, roles = planned()
     rosa, full, exempt = roles["CanvasRosa"], roles["CanvasFull"], roles["CanvasBreakGlass"]
-    assert (rosa["before"], rosa["verdict"], rosa["missing"]) == ("drifted", "compliant", ["approved-models"])
+    assert (rosa["before"], rosa["verdict"], rosa["missing"]) == ("drifted", "compliant", ["only-nova-and-sonnet"])
     assert (rosa["attached_policies"], rosa["quota"]) == (1, 10)
     [subject] = rosa["subjects"]
     assert (subject["account"], subject["region"]) == (ACCOUNT_ID, "us-east-1")
@@ -118,7 +118,7 @@ def test_a_role_with_all_its_policies_needs_no_change(world_with):
 def test_a_policy_with_other_text_is_planned_for_restoration(world):
     open_door = '{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"s3:GetObject","Resource":"*"}]}'
     world.iam.create_policy_version(PolicyArn=f"{OURS}no-generative-ai", PolicyDocument=open_door, SetAsDefault=True)
-    assert planned()[0]["policies"] == {"no-generative-ai": "replaced", "approved-models": "unchanged"}
+    assert planned()[0]["policies"] == {"no-generative-ai": "replaced", "only-nova-and-sonnet": "unchanged"}
 
 
 def test_the_file_decides_whether_a_surplus_guardrail_stays(world_with):

@@ -19,7 +19,7 @@ def reported(world, tmp_path):
     """The account's page, after the guardrails were attached and one was detached again."""
     world.protected()
     world.enforce(world.detach("CanvasAnalytics", "no-generative-ai"))
-    world.detach("CanvasRosa", "approved-models")
+    world.detach("CanvasRosa", "only-nova-and-sonnet")
     file = tmp_path / "report.html"
     result = rolewarden("report", "-o", str(file), *MODELS)
     assert result.exit_code == 0, result.output

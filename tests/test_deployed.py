@@ -92,7 +92,7 @@ def test_the_first_sweep_protects_existing_roles(account):
     for role in ("CanvasAnalytics", "CanvasAnalyticsSpaces", "CanvasBedrockAnalytics", "CanvasOmar"):
         waited(partial(account.has_attached, role, ["no-generative-ai"]), role)
     for role in ("CanvasResearch", "CanvasRosa"):
-        waited(partial(account.has_attached, role, ["approved-models"]), role)
+        waited(partial(account.has_attached, role, ["only-nova-and-sonnet"]), role)
     assert not account.has_attached("BuildServer", ["no-generative-ai"])
 
 
@@ -119,7 +119,7 @@ def test_a_new_profile_with_a_new_role_is_protected(account):
 def test_the_new_role_of_a_domain_is_protected(account):
     role = account.iam.create_role(RoleName="CanvasResearch2", AssumeRolePolicyDocument=TRUST)["Role"]["Arn"]
     account.sagemaker.update_domain(DomainId="d-research0001", DefaultUserSettings={"ExecutionRole": role})
-    remediated(account, "CanvasResearch2", ["approved-models"], "UpdateDomain", "CreateRole")
+    remediated(account, "CanvasResearch2", ["only-nova-and-sonnet"], "UpdateDomain", "CreateRole")
 
 
 def test_a_detached_guardrail_is_attached_and_reported_with_the_actor(account, listener):
@@ -147,7 +147,7 @@ def test_an_inline_policy_on_an_unprotected_role_triggers_its_remediation(accoun
     account.client("iam", "mallory").put_role_policy(
         RoleName="CanvasRosa", PolicyName="let-me", PolicyDocument=json.dumps(inline)
     )
-    remediated(account, "CanvasRosa", ["approved-models"], "PutRolePolicy")
+    remediated(account, "CanvasRosa", ["only-nova-and-sonnet"], "PutRolePolicy")
 
 
 def test_a_recreated_role_is_protected_again(account):
@@ -175,7 +175,7 @@ def test_an_edited_guardrail_policy_is_restored(account):
 
 
 def test_a_deleted_guardrail_policy_and_its_attachments_are_restored(account):
-    policy = policy_arn("approved-models", "aws", ACCOUNT_ID)
+    policy = policy_arn("only-nova-and-sonnet", "aws", ACCOUNT_ID)
     for _ in range(50):
         entities = account.iam.list_entities_for_policy(PolicyArn=policy)["PolicyRoles"]
         for role in entities:
@@ -185,8 +185,8 @@ def test_a_deleted_guardrail_policy_and_its_attachments_are_restored(account):
             break
         except account.iam.exceptions.DeleteConflictException:
             continue
-    waited(lambda: account.in_force("approved-models"), "the deleted policy")
-    waited(lambda: account.has_attached("CanvasRosa", ["approved-models"]), "CanvasRosa has it again")
+    waited(lambda: account.in_force("only-nova-and-sonnet"), "the deleted policy")
+    waited(lambda: account.has_attached("CanvasRosa", ["only-nova-and-sonnet"]), "CanvasRosa has it again")
 
 
 @pytest.fixture(scope="module")
@@ -543,7 +543,7 @@ def test_surplus_policies_are_shown_and_detached_without_an_alert(account, liste
         assert GUARDRAIL_ARN not in account.aws.attached_policies(role)
         [row] = [row for row in account.history(role) if row["cause"]["event_name"] == "rolewarden detach"]
         assert row["cause"]["actor"] == f"arn:aws:iam::{ACCOUNT_ID}:root"
-    assert account.has_attached("CanvasResearch2", ["approved-models"])
+    assert account.has_attached("CanvasResearch2", ["only-nova-and-sonnet"])
     # The stack has processed both events once it has processed a later one.
     account.client("iam", "mallory").detach_role_policy(RoleName="CanvasAnalytics", PolicyArn=GUARDRAIL_ARN)
     waited(lambda: account.has_attached("CanvasAnalytics", ["no-generative-ai"]), "CanvasAnalytics has its guardrail")

@@ -6,7 +6,7 @@ from rolewarden.origin import SCHEDULED_CHECK
 from rolewarden.policies import policy_arn
 from rolewarden_local.aws import ACCOUNT_ID
 
-from tests.guardrail_texts import BY_DOMAIN, TWO_GUARDRAILS
+from tests.guardrail_texts import BY_DOMAIN, ONLY_NOVA_AND_SONNET, TWO_GUARDRAILS
 from tests.handlers import deletion_request, deployment_request, function_handler, lambda_context, sqs_event
 from tests.publishing import UNRELATED
 
@@ -24,7 +24,7 @@ def moved(world):
     )
 
 
-@pytest.mark.parametrize(("text", "left"), [(KEEP, {"approved-models"}), (DETACH, set())], ids=["keep", "detach"])
+@pytest.mark.parametrize(("text", "left"), [(KEEP, {"only-nova-and-sonnet"}), (DETACH, set())], ids=["keep", "detach"])
 def test_an_unused_role_keeps_its_guardrails_unless_surplus_is_detached(world_with, text, left):
     world = world_with(text)
     world.sweep()
@@ -32,7 +32,7 @@ def test_an_unused_role_keeps_its_guardrails_unless_surplus_is_detached(world_wi
     world.sweep()
     world.detach_surplus()
     assert world.attached("CanvasRosa") == left
-    assert world.attached("CanvasRosaNew") == {"approved-models"}
+    assert world.attached("CanvasRosaNew") == {"only-nova-and-sonnet"}
 
 
 def test_detachments_are_recorded(world_with):
@@ -42,7 +42,7 @@ def test_detachments_are_recorded(world_with):
     world.sweep()
     world.detach_surplus()
     assert [row["detached"] for row in world.history("CanvasRosa") if row["kind"] == "Surplus Detached"] == [
-        ["approved-models"]
+        ["only-nova-and-sonnet"]
     ]
 
 
@@ -74,9 +74,9 @@ def test_a_role_loses_old_guardrails_only_after_it_has_the_new_ones(world_with):
     world.sweep()
     changed = world_with(DETACH.replace("domains: [research]", "domains: [analytics]"), keep=True)
     changed.sweeper.start()
-    body = {"account": ACCOUNT_ID, "role": "CanvasRosa", "policies": ["approved-models"]}
+    body = {"account": ACCOUNT_ID, "role": "CanvasRosa", "policies": ["only-nova-and-sonnet"]}
     assert changed.detacher.handle_message(body)["waits"] == "lacks no-generative-ai"
-    assert changed.attached("CanvasRosa") == {"approved-models"}
+    assert changed.attached("CanvasRosa") == {"only-nova-and-sonnet"}
     changed.work()
     changed.detach_surplus()
     assert changed.attached("CanvasRosa") == {"no-generative-ai"}
@@ -85,14 +85,14 @@ def test_a_role_loses_old_guardrails_only_after_it_has_the_new_ones(world_with):
 def test_a_surplus_guardrail_stays_until_the_policies_that_the_role_needs_are_in_effect(world_with):
     world = world_with(DETACH)
     world.sweep()
-    for policy in ("no-generative-ai", "approved-models"):
+    for policy in ("no-generative-ai", "only-nova-and-sonnet"):
         arn = policy_arn(policy, "aws", ACCOUNT_ID)
         world.iam.attach_role_policy(RoleName="CanvasRosa", PolicyArn=arn)
     # `arn` is the policy that the role needs.
     world.iam.create_policy_version(PolicyArn=arn, PolicyDocument=UNRELATED, SetAsDefault=True)
     body = {"account": ACCOUNT_ID, "role": "CanvasRosa", "policies": ["no-generative-ai"]}
     assert world.detacher.handle_message(body)["waits"].startswith("a rule change has not reached")
-    assert world.attached("CanvasRosa") == {"no-generative-ai", "approved-models"}
+    assert world.attached("CanvasRosa") == {"no-generative-ai", "only-nova-and-sonnet"}
     world.publications.run(ACCOUNT_ID, SCHEDULED_CHECK)
     assert world.detacher.handle_message(body)["detached"] == ["no-generative-ai"]
 
@@ -100,21 +100,19 @@ def test_a_surplus_guardrail_stays_until_the_policies_that_the_role_needs_are_in
 def test_a_policy_that_a_role_needs_again_is_not_detached(world_with):
     world = world_with(DETACH)
     world.sweep()
-    body = {"account": ACCOUNT_ID, "role": "CanvasRosa", "policies": ["approved-models"]}
+    body = {"account": ACCOUNT_ID, "role": "CanvasRosa", "policies": ["only-nova-and-sonnet"]}
     assert world.detacher.handle_message(body) == {"role": "CanvasRosa", "detached": []}
-    assert world.attached("CanvasRosa") == {"approved-models"}
+    assert world.attached("CanvasRosa") == {"only-nova-and-sonnet"}
 
 
 @pytest.mark.parametrize("text", [KEEP, DETACH], ids=["keep", "detach"])
 def test_a_removed_guardrail_is_detached_from_every_role_and_deleted(world_with, text):
     world = world_with(text)
     world.sweep()
-    without = text.replace("[approved-models]", "[no-generative-ai]").replace(
-        "  approved-models: {bedrock: {allow: [amazon.nova-*]}}\n", ""
-    )
+    without = text.replace("[only-nova-and-sonnet]", "[no-generative-ai]").replace(ONLY_NOVA_AND_SONNET, "")
     world = world_with(without, keep=True)
     world.sweep()
-    assert world.attached("CanvasRosa") == {"approved-models", "no-generative-ai"}
+    assert world.attached("CanvasRosa") == {"only-nova-and-sonnet", "no-generative-ai"}
     world.detach_surplus()
     world.sweep()
     world.detach_surplus()
@@ -144,14 +142,14 @@ def test_a_forged_message_detaches_no_policy_of_another_caller(world_with):
 def test_an_attached_policy_is_not_deleted_yet(world_with):
     world = world_with(KEEP)
     world.sweep()
-    retired = world_with(KEEP.replace("approved-models", "other-models"), keep=True)
-    said = retired.detacher.handle_message({"account": ACCOUNT_ID, "policy": "approved-models"})
+    retired = world_with(KEEP.replace("only-nova-and-sonnet", "other-models"), keep=True)
+    said = retired.detacher.handle_message({"account": ACCOUNT_ID, "policy": "only-nova-and-sonnet"})
     assert (said["retired"], said["waits"]) == (False, "still attached to 2 roles")
 
 
 def test_a_deleted_role_has_nothing_to_detach(world_with):
     world = world_with(DETACH)
-    body = {"account": ACCOUNT_ID, "role": "Nobody", "policies": ["approved-models"]}
+    body = {"account": ACCOUNT_ID, "role": "Nobody", "policies": ["only-nova-and-sonnet"]}
     assert world.detacher.handle_message(body) == {"role": "Nobody", "detached": []}
 
 
@@ -164,7 +162,7 @@ def test_a_deleted_stack_leaves_every_guardrail_attached(world, answers, monkeyp
     said = function_handler(world, monkeypatch, "detach")(deletion_request(answers, "keep"), CONTEXT)
     assert answers.heard[0]["Status"] == "SUCCESS"
     assert world.attached("CanvasAnalytics") == {"no-generative-ai"}
-    assert said["left"] == {"approved-models": 2, "no-generative-ai": 4}
+    assert said["left"] == {"only-nova-and-sonnet": 2, "no-generative-ai": 4}
 
 
 def test_a_stack_that_is_deleted_with_remove_detaches_and_deletes_everything(world, answers, monkeypatch):
@@ -240,8 +238,8 @@ def test_the_function_processes_its_queue_and_returns_messages_that_must_wait(wo
     world = world_with(DETACH)
     world.sweep()
     bodies = [
-        {"account": ACCOUNT_ID, "role": "CanvasOmar", "policies": ["approved-models"]},
-        {"account": ACCOUNT_ID, "role": "CanvasBedrockAnalytics", "policies": ["approved-models"]},
+        {"account": ACCOUNT_ID, "role": "CanvasOmar", "policies": ["only-nova-and-sonnet"]},
+        {"account": ACCOUNT_ID, "role": "CanvasBedrockAnalytics", "policies": ["only-nova-and-sonnet"]},
     ]
     handler = function_handler(world, monkeypatch, "detach")
     with world.aws.failing("ListAttachedRolePolicies", "ServiceFailure", status=500, times=3):
@@ -250,7 +248,7 @@ def test_the_function_processes_its_queue_and_returns_messages_that_must_wait(wo
 
 
 def test_detaching_a_policy_that_is_not_attached_is_no_error(world):
-    arn = policy_arn("approved-models", "aws", ACCOUNT_ID)
+    arn = policy_arn("only-nova-and-sonnet", "aws", ACCOUNT_ID)
     assert not world.runtime.aws.detach("CanvasOmar", arn, correlation_id="")
     assert not world.runtime.aws.remove_boundary("CanvasOmar", correlation_id="")
     assert world.attached("CanvasOmar") == set()
@@ -261,13 +259,13 @@ def test_a_detachment_that_iam_does_not_show_yet_is_reported_once(world_with):
     world = world_with(DETACH)
     world.sweep()
     moved(world)
-    body = {"account": ACCOUNT_ID, "role": "CanvasRosa", "policies": ["approved-models"]}
+    body = {"account": ACCOUNT_ID, "role": "CanvasRosa", "policies": ["only-nova-and-sonnet"]}
     world.sweep()
     with world.aws.stale(30.0, clock=lambda: 1000.0, age=lambda _: 30.0):
-        assert world.detacher.handle_message(body)["detached"] == ["approved-models"]
+        assert world.detacher.handle_message(body)["detached"] == ["only-nova-and-sonnet"]
         assert world.detacher.handle_message(body)["detached"] == []
     assert [row["detached"] for row in world.history("CanvasRosa") if row["kind"] == "Surplus Detached"] == [
-        ["approved-models"]
+        ["only-nova-and-sonnet"]
     ]
 
 
@@ -285,7 +283,7 @@ def test_observe_mode_detaches_nothing(world_with):
     world = world_with(DETACH)
     world.sweep()
     moved(world)
-    watching = world_with("mode: observe\n" + DETACH.replace("approved-models", "other-models"), keep=True)
+    watching = world_with("mode: observe\n" + DETACH.replace("only-nova-and-sonnet", "other-models"), keep=True)
     watching.sweep()
     assert watching.queued("DETACH_QUEUE_URL") == []
 
@@ -298,7 +296,7 @@ def test_a_guardrail_in_observe_mode_is_not_detached_and_does_not_block_others(w
     watching.sweep()
     watching.detach_surplus()
     assert watching.attached("CanvasRosa") == set()  # This role lacks the guardrail that is in observe mode.
-    assert watching.attached("CanvasOmar") == {"approved-models", "no-generative-ai"}
+    assert watching.attached("CanvasOmar") == {"only-nova-and-sonnet", "no-generative-ai"}
 
 
 def test_a_role_that_needs_its_policy_again_during_a_detachment_is_rechecked(world_with, monkeypatch):
@@ -321,7 +319,7 @@ def test_a_role_that_needs_its_policy_again_during_a_detachment_is_rechecked(wor
     world.detach_surplus()
     assert world.attached("CanvasRosa") == set()
     world.work()
-    assert world.attached("CanvasRosa") == {"approved-models"}
+    assert world.attached("CanvasRosa") == {"only-nova-and-sonnet"}
 
 
 def test_policies_that_cannot_be_detached_are_named_after_the_others_are_detached(world, answers, monkeypatch):
@@ -331,8 +329,8 @@ def test_policies_that_cannot_be_detached_are_named_after_the_others_are_detache
         handler(deletion_request(answers, "remove"), CONTEXT)
     [answer] = answers.heard
     assert answer["Status"] == "FAILED"
-    assert "approved-models stays on Canvas" in answer["Reason"]
-    assert world.attached("CanvasAnalytics") == world.attached("CanvasOmar") == set()
+    assert "no-generative-ai stays on CanvasAnalytics" in answer["Reason"]
+    assert world.attached("CanvasOmar") == world.attached("CanvasRosa") == set()
 
 
 @pytest.mark.parametrize("on_delete", ["keep", "remove"])

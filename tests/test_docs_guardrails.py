@@ -104,3 +104,16 @@ def test_the_companion_policy_of_the_page_is_the_one_that_the_command_prints() -
     assert f"the SCP of a stack with one account and region has {size(alone.service_control_policy()):,}" in text
     assert f"({size(protection.boundary()):,} of the {POLICY_SIZE:,}" in text
     assert f"--policy-name {protect.BOUNDARY_NAME} " in section
+
+
+def test_the_readme_shows_the_guardrails_and_assignments_of_the_shipped_file() -> None:
+    readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    shown = re.search(r"```yaml\n(# layers/guardrails/guardrails.yaml.*?)```", readme, flags=re.DOTALL)
+    shipped = (DOCS.parent / "layers/guardrails/guardrails.yaml").read_text(encoding="utf-8")
+    assert shown
+    of_readme, of_file = (read_yaml(text, today=date(2026, 1, 1)).rules for text in (shown[1], shipped))
+    assert of_readme is not None
+    assert of_file is not None
+    assert of_readme.assignments == of_file.assignments
+    without_exemptions = {name: rule._replace(exempt_roles=()) for name, rule in of_file.guardrails.items()}
+    assert of_readme.guardrails == without_exemptions

@@ -76,7 +76,7 @@ def test_a_recheck_follows_because_the_policy_is_restored_meanwhile(world):
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_a_boundary_without_the_denies_is_not_set(world_with, change):
     world = world_with(FALLBACK)
-    change(world, "boundary.approved-models", ALLOW)
+    change(world, "boundary.only-nova-and-sonnet", ALLOW)
     assert world.verdict("CanvasFull")["reason"] == "policy edited"
     assert "PermissionsBoundary" not in world.iam.get_role(RoleName="CanvasFull")["Role"]
 

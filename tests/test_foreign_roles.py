@@ -101,7 +101,7 @@ def test_every_setting_of_a_user_profile_can_name_a_role_of_a_member_account(com
     [research] = [d for d in company.sagemaker.list_domains()["Domains"] if d["DomainName"] == "research"]
     company.sagemaker.create_user_profile(DomainId=research["DomainId"], UserProfileName="nina", UserSettings=settings)
     company.enforce(company.event("CreateUserProfile"))
-    assert attached(MEMBER, "Lent") == {"approved-models"}
+    assert attached(MEMBER, "Lent") == {"only-nova-and-sonnet"}
     company.sagemaker.delete_user_profile(DomainId=research["DomainId"], UserProfileName="nina")
     for _ in range(2):
         company.everything()

@@ -493,14 +493,14 @@ def test_the_shipped_file_has_no_errors_and_the_intended_rules() -> None:
                 assistants=AssistantsRule(),
                 exempt_roles=exempt,
             ),
-            "approved-models": Guardrail(
-                "approved-models",
+            "only-nova-and-sonnet": Guardrail(
+                "only-nova-and-sonnet",
                 BedrockRule("allow", ("amazon.nova-*", "anthropic.claude-sonnet-4*")),
                 JumpStartRule("deny-all"),
                 exempt_roles=exempt,
             ),
         },
-        (Assignment(("approved-models",), domains=("research",)), Assignment(("no-generative-ai",))),
+        (Assignment(("only-nova-and-sonnet",), domains=("research",)), Assignment(("no-generative-ai",))),
         (Exemption("CanvasBreakGlass", date(2027, 1, 31), why, "111122223333", ("d-analytics0001",), ("breakglass",)),),
     )
 

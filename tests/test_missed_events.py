@@ -12,7 +12,7 @@ from tests.publishing import PUBLISHED, UNRELATED
 
 pytestmark = pytest.mark.long
 
-DOMAINS = {"d-analytics0001": "no-generative-ai", "d-research0001": "approved-models"}
+DOMAINS = {"d-analytics0001": "no-generative-ai", "d-research0001": "only-nova-and-sonnet"}
 
 
 class Mischief:

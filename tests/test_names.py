@@ -25,7 +25,7 @@ pytestmark = pytest.mark.long
 
 ROLES = st.sampled_from(["CanvasAnalytics", "CanvasOmar", "CanvasRosa", "CanvasBreakGlass", "BuildServer"])
 PROFILES = st.sampled_from([(ANALYTICS, "ana"), (ANALYTICS, "omar"), (RESEARCH, "rosa")])
-POLICIES = st.sampled_from(["no-generative-ai", "approved-models"])
+POLICIES = st.sampled_from(["no-generative-ai", "only-nova-and-sonnet"])
 STEPS = st.one_of(
     st.tuples(st.just("detach"), ROLES, POLICIES),
     st.tuples(st.just("attach"), ROLES, POLICIES),

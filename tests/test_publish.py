@@ -34,7 +34,7 @@ def test_a_published_policy_is_left_unchanged(world):
 @pytest.mark.parametrize("kind", ["edited", "another version made default", "deleted"])
 def test_a_tampered_policy_is_restored_and_the_record_names_the_actor(world, kind):
     event = tamper(world, kind)
-    assert world.in_force() == {"approved-models"}
+    assert world.in_force() == {"only-nova-and-sonnet"}
     world.publications.handle_event(event)
     assert world.in_force() == PUBLISHED
     [row] = world.history("policy/no-generative-ai")
@@ -93,19 +93,19 @@ def test_a_policy_event_that_changed_nothing_writes_nothing(world):
 def test_a_policy_with_a_taken_name_does_not_block_others(world):
     world.iam.delete_policy(PolicyArn=GUARDRAIL_ARN)
     world.iam.create_policy(PolicyName="no-generative-ai", Path="/theirs/", PolicyDocument=UNRELATED)
-    approved = policy_arn("approved-models", "aws", ACCOUNT_ID)
+    approved = policy_arn("only-nova-and-sonnet", "aws", ACCOUNT_ID)
     world.iam.create_policy_version(PolicyArn=approved, PolicyDocument=UNRELATED, SetAsDefault=True)
     with pytest.raises(Refused, match="`no-generative-ai` belongs to arn:aws:iam::111122223333:policy/theirs/"):
         world.publications.run(ACCOUNT_ID, SCHEDULED_CHECK)
-    assert world.in_force() == {"approved-models"}
-    [row] = world.history("policy/approved-models")
+    assert world.in_force() == {"only-nova-and-sonnet"}
+    [row] = world.history("policy/only-nova-and-sonnet")
     assert row["remediation"] == "replaced"
 
 
 def test_a_policy_event_of_another_account_restores_nothing_here(world):
     event = tamper(world, "edited")
     assert "policies" not in world.publications.handle_event({**event, "account": "444455556666"})
-    assert world.in_force() == {"approved-models"}
+    assert world.in_force() == {"only-nova-and-sonnet"}
 
 
 def test_a_policy_under_rolewardens_path_that_is_no_guardrail_is_left_alone(world):

@@ -90,7 +90,7 @@ def test_a_domain_in_an_update_is_rechecked_and_its_new_role_protected(world, mo
         world.enforce(world.event("UpdateDomain"))
     assert world.attached("CanvasResearch2") == set()
     world.work()
-    assert world.attached("CanvasResearch2") == {"approved-models"}
+    assert world.attached("CanvasResearch2") == {"only-nova-and-sonnet"}
 
 
 def test_a_profile_in_creation_has_the_usual_number_of_rechecks(world, monkeypatch):
@@ -169,7 +169,7 @@ def test_the_recheck_restores_an_edited_policy_after_a_stale_read(world, monkeyp
     with monkeypatch.context() as old:
         old.setattr(world.runtime.aws, "policy", lambda _: before)
         assert world.publications.handle_event(event)["policies"] == {"no-generative-ai": "unchanged"}
-    assert world.in_force() == {"approved-models"}
+    assert world.in_force() == {"only-nova-and-sonnet"}
     [look] = world.queued("PUBLISH_QUEUE_URL")
     world.publications.handle_message(look)
     assert world.in_force() == PUBLISHED

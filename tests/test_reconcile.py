@@ -51,7 +51,7 @@ def test_a_shared_role_has_the_policies_that_each_subject_needs(world_with):
 
 def test_the_first_assignment_that_matches_decides(world):
     world.protected()
-    assert world.attached("CanvasResearch") == {"approved-models"}
+    assert world.attached("CanvasResearch") == {"only-nova-and-sonnet"}
     assert world.attached("CanvasAnalytics") == {"no-generative-ai"}
 
 

@@ -510,7 +510,7 @@ def test_a_drifted_role_in_observe_mode_has_no_recommended_command_that_would_no
 @pytest.mark.parametrize("change", ["created", "replaced", "retired"])
 def test_a_changed_policy_has_a_recommended_action_that_changes_it(state, change):
     report = generated(0, 1)
-    plan = replace(report.accounts[0].plan, policies=(PlannedPolicy("approved-models", change),), stack=state)
+    plan = replace(report.accounts[0].plan, policies=(PlannedPolicy("only-nova-and-sonnet", change),), stack=state)
     [found] = [found for found in findings(page(changed(report, plan=plan))) if found[1] == FindingKind.TAMPERED]
     command = {
         StackRules.OTHER: "sam build && sam deploy",
@@ -536,7 +536,7 @@ def test_a_policy_with_other_text_is_a_finding_and_not_published():
 
 def test_a_policy_is_in_force_on_the_roles_that_need_it_and_have_it(large):
     report, _, root = large
-    [told] = [p.children[1].text for p in root.all("article") if p.children[0].text == "approved-models"]
+    [told] = [p.children[1].text for p in root.all("article") if p.children[0].text == "only-nova-and-sonnet"]
     compliant = sum(verdict is Verdict.COMPLIANT for verdict in report.accounts[0].verdicts.values())
     assert told == f"as published, in effect on {compliant} roles"
 
@@ -544,9 +544,9 @@ def test_a_policy_is_in_force_on_the_roles_that_need_it_and_have_it(large):
 @pytest.mark.parametrize("verdict", [Verdict.EXEMPT, Verdict.UNENFORCEABLE])
 def test_a_policy_is_not_in_effect_on_a_role_whose_policies_were_not_compared(verdict):
     report = generated(0, 1)
-    role = planned("Other", verdict, required=("approved-models",), missing=())
+    role = planned("Other", verdict, required=("only-nova-and-sonnet",), missing=())
     root = page(changed(report, plan=replace(report.accounts[0].plan, roles=(role,))))
-    [text] = [p.children[1].text for p in root.all("article") if p.children[0].text == "approved-models"]
+    [text] = [p.children[1].text for p in root.all("article") if p.children[0].text == "only-nova-and-sonnet"]
     assert text == "as published, in effect on 0 roles"
 
 

@@ -135,7 +135,7 @@ def test_a_cell_shows_its_decision_with_the_statement(page, report):
     cell(page, "user-008", "mistral.mistral-1-v1:0").click()
     [row] = [row for row in report.accounts[0].access.rows if row.user_profile == "user-008"]
     expect(page.locator("#cell")).to_have_text(
-        "mistral.mistral-1-v1:0: denied by approved-models:BedrockUnlistedModels. "
+        "mistral.mistral-1-v1:0: denied by only-nova-and-sonnet:BedrockUnlistedModels. "
         f"research, user-008, role {row.role} (compliant)"
     )
 

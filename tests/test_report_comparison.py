@@ -74,14 +74,14 @@ def test_the_state_of_a_role_an_exemption_and_a_mode_are_differences(tmp_path):
     )
     exemption = Exemption("Canvas-finance", date(2027, 1, 31), "forecast", ACCOUNT, ticket="T-1", approved_by="Olga")
     guardrails = dict(BEFORE.rules.guardrails)
-    guardrails["approved-models"] = guardrails["approved-models"]._replace(mode=Mode.OBSERVE)
+    guardrails["only-nova-and-sonnet"] = guardrails["only-nova-and-sonnet"]._replace(mode=Mode.OBSERVE)
     rules = BEFORE.rules._replace(exemptions=(exemption,), guardrails=guardrails)
     now = changed(replace(BEFORE, rules=rules), plan=replace(account.plan, roles=roles))
     found = compared(now, tmp_path)
     assert found == {
         ("state of a role", "Canvas-finance"): ("compliant", "exempt"),
         ("exemption", "Canvas-finance"): ("not there", "until 2027-01-31, forecast, ticket T-1, approved by Olga"),
-        ("mode of a guardrail", "approved-models"): ("enforce", "observe"),
+        ("mode of a guardrail", "only-nova-and-sonnet"): ("enforce", "observe"),
     }
 
 

@@ -179,7 +179,7 @@ def test_who_changed_the_rules_and_what_that_changed(asked):
     assert "domain research: can now use 28 models" in row["What it changed"]
     assert row["Digests of the rules"].startswith("ada45860848c to ")
     modes = {row["Guardrail"]: row["Mode"] for row in tables(place)["The guardrails of the rules"]}
-    assert modes["approved-models"] == "enforce Rolewarden attaches it"
+    assert modes["only-nova-and-sonnet"] == "enforce Rolewarden attaches it"
     assert (ROOT / "layers/guardrails/guardrails.yaml").read_text(encoding="utf-8") in place.text
 
 

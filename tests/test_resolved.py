@@ -7,7 +7,7 @@ from rolewarden_local.aws import ACCOUNT_ID
 
 from tests.guardrail_texts import SINGLED_OUT
 
-FULL = policy_arn("approved-models", "aws", ACCOUNT_ID)
+FULL = policy_arn("only-nova-and-sonnet", "aws", ACCOUNT_ID)
 
 
 NOBODY = """

@@ -297,7 +297,7 @@ def sweeps(staff):
 def detaches(staff):
     """The surplus policies of a moved, a deleted and a bounded profile, and those of another guardrails.yaml."""
     world = staff.world
-    old = policy_arn("approved-models", "aws", ACCOUNT_ID)
+    old = policy_arn("only-nova-and-sonnet", "aws", ACCOUNT_ID)
     world.iam.create_policy_version(PolicyArn=old, PolicyDocument=UNRELATED)
     staff.detach_surplus()  # This removes the messages of earlier sweeps.
     assert world.attached("CanvasNadia") == set()

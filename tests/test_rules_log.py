@@ -113,7 +113,7 @@ def test_a_change_of_the_rules_is_a_row_and_an_event_with_its_text_digests_and_d
     )  # fmt: skip
     assert (second["earlier_digest"], second["digest"]) == (digest_of_rules(FIRST), digest_of_rules(other()))
     assert second["summary"] == "+28 models for domain research"
-    assert "guardrail approved-models: changed" in second["changes"]
+    assert "guardrail only-nova-and-sonnet: changed" in second["changes"]
     assert second["cause"]["actor"] == "arn:aws:sts::111122223333:assumed-role/Admin/olga"
     assert "unverified" not in second
     assert stack.lookups() == []
@@ -210,7 +210,7 @@ def test_a_long_change_is_cut_with_the_number_of_lines_that_are_left_out(stack):
     stack.deploy(FIRST)
     many = json.loads(json.dumps(FIRST))
     many["assignments"] = [
-        {"guardrails": ["approved-models"], "domains": [f"{'long-' * 120}{number}"]} for number in range(300)
+        {"guardrails": ["only-nova-and-sonnet"], "domains": [f"{'long-' * 120}{number}"]} for number in range(300)
     ] + many["assignments"]
     stack.deploy(many)
     entry = stack.entries()[-1]

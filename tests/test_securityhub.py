@@ -29,7 +29,7 @@ SHAPE = botocore.session.get_session().get_service_model("securityhub").shape_fo
 ENVELOPE = {"source": "rolewarden", "account": ACCOUNT, "region": "us-east-1", "time": "2026-11-23T09:00:00Z"}
 
 
-def resolved(about, was="unenforceable: quota full approved-models", account=ACCOUNT):
+def resolved(about, was="unenforceable: quota full only-nova-and-sonnet", account=ACCOUNT):
     return {
         **ENVELOPE,
         "detail-type": FindingResolved.detail_type,
@@ -47,7 +47,7 @@ def imported(event):
 def test_the_finding_of_an_unenforceable_role_is_open_and_severe_with_a_recommended_action():
     found = imported(sample("finding_role"))
     assert found["Title"] == "CanvasFull is not protected: quota full"
-    assert found["Description"].startswith("It lacks approved-models. AttachRolePolicy: LimitExceeded")
+    assert found["Description"].startswith("It lacks only-nova-and-sonnet. AttachRolePolicy: LimitExceeded")
     assert found["FindingProviderFields"]["Severity"] == {"Label": "HIGH"}
     assert (found["RecordState"], found["Compliance"]) == ("ACTIVE", {"Status": "FAILED"})
     assert found["Remediation"]["Recommendation"]["Text"] == sample("finding_role")["detail"]["recommendation"]

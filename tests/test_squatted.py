@@ -15,7 +15,7 @@ from tests.stacks import MEMBER
 
 pytestmark = pytest.mark.long
 
-SQUATTED, OTHER = "no-generative-ai", "approved-models"
+SQUATTED, OTHER = "no-generative-ai", "only-nova-and-sonnet"
 TAKEN = "name taken"
 
 

@@ -25,7 +25,7 @@ def test_a_first_sweep_protects_every_role_and_binds_every_subject(world):
     world.bindings.write((), [b.key for b in world.bindings.all()])
     swept(world)
     assert world.attached("CanvasAnalytics") == {"no-generative-ai"}
-    assert world.attached("CanvasRosa") == {"approved-models"}
+    assert world.attached("CanvasRosa") == {"only-nova-and-sonnet"}
     assert world.attached("BuildServer") == set()
     assert len(world.bound()) == 10  # analytics: 3 roles and 3 profiles; research: 1 role and 3 profiles
 
@@ -97,7 +97,7 @@ def test_one_subject_that_cannot_be_read_does_not_block_others(world):
         swept(world)
     assert len(world.bound()) == 9
     assert world.attached("CanvasOmar") == {"no-generative-ai"}
-    assert world.attached("CanvasRosa") == {"approved-models"}
+    assert world.attached("CanvasRosa") == {"only-nova-and-sonnet"}
 
 
 @pytest.mark.parametrize("operation", ["DescribeDomain", "ListUserProfiles"])

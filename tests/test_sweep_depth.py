@@ -42,7 +42,7 @@ def test_a_sweep_that_runs_out_of_time_continues_with_a_message_and_reads_nothin
     described = [call for call in world.aws.calls(mark) if call.operation == "DescribeUserProfile"]
     assert len(described) == 6
     assert len(world.bound()) == 10
-    assert world.attached("CanvasRosa") == {"approved-models"}
+    assert world.attached("CanvasRosa") == {"only-nova-and-sonnet"}
     assert world.attached("CanvasOmar") == {"no-generative-ai"}
 
 
@@ -276,7 +276,7 @@ def test_one_profile_with_a_temporary_error_does_not_block_others(world):
     ):  # botocore makes three tries.
         world.sweep()
     assert len(world.bound()) == 9
-    assert world.attached("CanvasRosa") == {"approved-models"}
+    assert world.attached("CanvasRosa") == {"only-nova-and-sonnet"}
     world.sweep()
     assert len(world.bound()) == 10
 

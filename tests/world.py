@@ -208,7 +208,9 @@ class World(Assembled):
         """
         [first, *_] = self.iam.list_attached_role_policies(RoleName="CanvasFull")["AttachedPolicies"]
         self.iam.detach_role_policy(RoleName="CanvasFull", PolicyArn=first["PolicyArn"])
-        self.iam.attach_role_policy(RoleName="CanvasFull", PolicyArn=policy_arn("approved-models", "aws", ACCOUNT_ID))
+        self.iam.attach_role_policy(
+            RoleName="CanvasFull", PolicyArn=policy_arn("only-nova-and-sonnet", "aws", ACCOUNT_ID)
+        )
         return first["PolicyArn"]
 
     def role(self, name: str, trust: str = TRUST) -> str:

@@ -198,12 +198,12 @@ def test_each_statement_of_an_example_has_the_exceptions_of_its_assignments(rule
     assert_exceptions_are_the_assignments_without_the_statement(rules())
 
 
-APPROVED = f"arn:aws:iam::{HERE}:role/canvas/approved-models/Nova"
+APPROVED = f"arn:aws:iam::{HERE}:role/canvas/only-nova-and-sonnet/Nova"
 BREAK_GLASS = f"arn:aws:iam::{HERE}:role/break/CanvasBreakGlass"
 INSIDE_EXAMPLE = (
     APPROVED,
-    f"arn:aws:iam::{HERE}:role/canvas/approved-models/deeper/Nova",
-    "arn:aws:iam::222233334444:role/canvas/approved-models/Nova",
+    f"arn:aws:iam::{HERE}:role/canvas/only-nova-and-sonnet/deeper/Nova",
+    "arn:aws:iam::222233334444:role/canvas/only-nova-and-sonnet/Nova",
     "arn:aws:iam::222233334444:role/canvas/open-weights/Llama",
     f"arn:aws:iam::{HERE}:role/service-role/AmazonSageMaker-ExecutionRole-20260101T000000",
     f"arn:aws:iam::{HERE}:role/canvas/trainees/Kim",
@@ -212,17 +212,17 @@ INSIDE_EXAMPLE = (
 STRICTEST = {
     "the root user": f"arn:aws:iam::{HERE}:root",
     "a user": f"arn:aws:iam::{HERE}:user/alice",
-    "a user with the path of an approved role": f"arn:aws:iam::{HERE}:user/canvas/approved-models/Nova",
-    "a federated user who chose a name": f"arn:aws:sts::{HERE}:federated-user/canvas-approved-models-Nova",
-    "a federated user with slashes": f"arn:aws:sts::{HERE}:federated-user/canvas/approved-models/Nova",
+    "a user with the path of an approved role": f"arn:aws:iam::{HERE}:user/canvas/only-nova-and-sonnet/Nova",
+    "a federated user who chose a name": f"arn:aws:sts::{HERE}:federated-user/canvas-only-nova-and-sonnet-Nova",
+    "a federated user with slashes": f"arn:aws:sts::{HERE}:federated-user/canvas/only-nova-and-sonnet/Nova",
     "a chained role: the last role counts": f"arn:aws:iam::{HERE}:role/LastOfTheChain",
     "a session in place of its role": f"arn:aws:sts::{HERE}:assumed-role/Nova/SageMaker",
     "a role that was created again without its path": f"arn:aws:iam::{HERE}:role/Nova",
     "a user who was renamed to the name of a role": f"arn:aws:iam::{HERE}:user/SupportChat",
     "an unknown role": f"arn:aws:iam::{HERE}:role/Unknown",
-    "an unknown account": "arn:aws:iam::123123123123:role/canvas/approved-models/Nova",
+    "an unknown account": "arn:aws:iam::123123123123:role/canvas/only-nova-and-sonnet/Nova",
     "a role of IAM Identity Center": f"{PERMISSION_SET}0123456789abcdef",
-    "a role in another partition": f"arn:aws-cn:iam::{HERE}:role/canvas/approved-models/Nova",
+    "a role in another partition": f"arn:aws-cn:iam::{HERE}:role/canvas/only-nova-and-sonnet/Nova",
 }
 CALLERS = (*INSIDE_EXAMPLE, *STRICTEST.values(), BREAK_GLASS)
 

@@ -126,7 +126,7 @@ class PolicyAttacks:
     by: Any
     world: World
 
-    @rule(policy=st.sampled_from(["no-generative-ai", "approved-models"]))
+    @rule(policy=st.sampled_from(["no-generative-ai", "only-nova-and-sonnet"]))
     def a_guardrail_is_squatted(self, policy: str) -> None:
         """Delete a guardrail's policy, and create one of its name that allows everything."""
         delete_guardrail(self.by, policy)
@@ -147,7 +147,7 @@ CAUSE = {
 }
 TRIGGERS = st.sampled_from(["deployment", "deployment", "sweep", "event", "schedule", "operator"])
 RECHECKS = st.sampled_from([0, 1, 3, -1, -(10**9), 10**9])
-POLICIES = ("no-generative-ai", "approved-models", "stray", "theirs", "team-policy-01")
+POLICIES = ("no-generative-ai", "only-nova-and-sonnet", "stray", "theirs", "team-policy-01")
 ACCOUNTS = st.sampled_from([ACCOUNT_ID] * 3 + ["444455556666"])
 
 

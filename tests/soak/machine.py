@@ -61,7 +61,7 @@ from tests.soak.ledger import (
 )
 from tests.world import EC2_TRUST, World
 
-NO_MODELS, APPROVED = "no-generative-ai", "approved-models"
+NO_MODELS, APPROVED = "no-generative-ai", "only-nova-and-sonnet"
 GUARDRAILS = f"""{BY_DOMAIN}never_govern:
   - {{role: DataLake}}
 exemptions:

@@ -106,7 +106,9 @@ def play_story(account: Account, console: Console) -> None:
     show_scene(
         "09:12", "alice creates user profile nadia with a new role", make_profile, "CanvasNadia", ["no-generative-ai"]
     )
-    show_scene("10:40", "alice gives domain research another role", swap_role, "CanvasResearch2", ["approved-models"])
+    show_scene(
+        "10:40", "alice gives domain research another role", swap_role, "CanvasResearch2", ["only-nova-and-sonnet"]
+    )
     show_scene(
         "11:05",
         "mallory detaches the guardrail of domain analytics",
@@ -119,7 +121,7 @@ def play_story(account: Account, console: Console) -> None:
         "mallory adds an inline policy that allows all of Bedrock",
         lambda: mallory.put_role_policy(RoleName="CanvasRosa", PolicyName="let-me", PolicyDocument=json.dumps(inline)),
         "CanvasRosa",
-        ["approved-models"],
+        ["only-nova-and-sonnet"],
         leaves_unprotected=False,
     )
     show_scene("15:20", "alice deletes a role and creates it again", remake_role, "CanvasOmar", ["no-generative-ai"])
