@@ -1,10 +1,15 @@
-"""Generated reports: an account of any size, with the same content each time."""
+"""Generated reports: an account of any size, with the same content each time.
+
+As a program, it writes the example report of the documentation site to the file that the command names: `make docs`.
+"""
 
 from __future__ import annotations
 
 import random
+import sys
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from rolewarden.bindings import DEFAULT_USER, USER_PROFILE
@@ -30,7 +35,7 @@ from rolewarden_cli.figures import Latencies, of_history
 from rolewarden_cli.history import Entry
 from rolewarden_cli.models import BEDROCK, JUMPSTART, Model
 from rolewarden_cli.plan import EndingExemption, Plan, PlannedPolicy, PlannedRole, SharedRole
-from rolewarden_cli.report import AccountReport, Provenance, Report
+from rolewarden_cli.report import AccountReport, Provenance, Report, render
 from rolewarden_cli.report.model import AccountScps, AttachedScp, UnreachedAccount, Watch
 from rolewarden_cli.report.snapshot import EarlierReport, snapshot_of
 from rolewarden_cli.status import ContestedRole, Status, SweepSeen
@@ -281,3 +286,7 @@ def of_several(profiles: int = 12, width: int = 12) -> Report:
     exemptions = tuple(one for report in accounts for one in report.rules.exemptions)
     rules = accounts[0].rules._replace(exemptions=exemptions)
     return replace(accounts[0], rules=rules, accounts=(*deployed, last), unreached=(lost,))
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text(render(example()), encoding="utf-8")

@@ -68,7 +68,8 @@ def shown(page):
 def cell(page, row, model):
     """The cell of a subject and a model by their names, scrolled into view."""
     place = page.evaluate(
-        "(model) => [...document.querySelectorAll('#matrix thead tr:last-child th')].findIndex((head) => head.title === model)",
+        "(model) => [...document.querySelectorAll('#matrix tr:last-child > th[scope=col]')]"
+        ".findIndex((one) => one.title === model)",
         model,
     )
     line = page.locator("#matrix tbody tr").filter(has=page.locator("th", has_text=re.compile(f"^{row}$")))
@@ -261,7 +262,7 @@ def test_a_long_role_and_the_longest_verdict_are_not_cut(browser, tmp_path, medi
     page.close()
 
 
-CUT = """() => [...document.querySelectorAll('main p, main .list th, main .list td, main li, main dd, #matrix tbody th')]
+CUT = """() => [...document.querySelectorAll('main :is(p, li, dd, .list th, .list td)')]
   .filter((one) => one.getClientRects().length && !one.closest('.matrix, thead, .unseen'))
   .filter((one) => one.scrollWidth > one.clientWidth + 1 || one.getBoundingClientRect().right > innerWidth)
   .map((one) => one.textContent.trim().slice(0, 60))"""

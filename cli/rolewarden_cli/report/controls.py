@@ -16,8 +16,8 @@ class ControlObjective(NamedTuple):
 
     - `says`: its objective in short, in our words.
     - `sections`: the IDs of the sections of the report that support it, and `how` they do.
-    - `source`: an address. For a control of NIST, it is AWS's own mapping of a similar check to this control, if AWS has
-      one. ISO sells its standards, so the sources for ISO's controls are public explanations of them.
+    - `source`: an address. For a control of NIST, it is AWS's own mapping of a similar check, if AWS has one. ISO sells
+      its standards, so the sources for ISO's controls are public explanations of them.
     """
 
     framework: str
