@@ -73,8 +73,8 @@ def figures(page: Page, file: Path, rendered: float, name: str) -> None:
     elements = int(page.evaluate("document.querySelectorAll('*').length"))
     print(
         f"report of {PROFILES} x {MODELS} in {name}: {size:.1f} MB, "
-        f"{elements / PROFILES / MODELS:.2f} elements a cell, rendered in {rendered:.2f} s, loaded in {loaded - before:.2f} s, "
-        f"{(spent() - ready) / 30 * 1000:.0f} ms a step of scrolling (CPU)"
+        f"{elements / PROFILES / MODELS:.2f} elements a cell, rendered in {rendered:.2f} s, "
+        f"loaded in {loaded - before:.2f} s, {(spent() - ready) / 30 * 1000:.0f} ms a step of scrolling (CPU)"
     )
 
 

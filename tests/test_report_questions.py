@@ -134,6 +134,20 @@ def test_by_which_exemption_until_when_and_approved_by_whom(asked):
     assert (unused["Approved by"], unused["Used by"]) == ("not recorded", "not used")
 
 
+def test_a_person_with_an_exempt_and_a_drifted_role_counts_as_exempt_because_the_exemption_lasts():
+    report = example()
+    [account] = report.accounts
+    rows = tuple(
+        replace(row, bedrock_role="Canvas-research") if row.user_profile == "user-006" else row
+        for row in account.access.rows
+    )
+    root = page(changed(report, access=replace(account.access, rows=rows)))
+    answer, place = ask(root, "every model")
+    assert "1 by an exemption, 2 because their role lacks a guardrail" in answer
+    [row] = [row for row in table(place) if row["People"] == "finance/user-006"]
+    assert row["State"] == "drifted lacks a guardrail, role Canvas-finance-006 is exempt until 2026-12-15"
+
+
 def test_which_person_uses_which_role(asked):
     answer, place = ask(asked, "Which person")
     assert answer.startswith("14 people and 10 roles")
@@ -199,7 +213,7 @@ def test_whether_rolewarden_was_working_all_the_time(asked):
     assert answer == "The longest time without a sign of work was 1 d."
     found = tables(place)
     signs = {row["Sign of work"]: row["Longest time without one"] for row in found["Sweeps and drills"]}
-    assert signs == {"completed sweeps of the last 7 days": "1 h", "drills that were heard": "1 d"}
+    assert signs == {"completed sweep of the last 7 days": "1 h", "drill that was heard": "1 d"}
     alarms = {row["Alarm"]: row["State now"] for row in found["Alarms about a silent Rolewarden"]}
     assert alarms == {"EventPathsAlarm": "OK", "HeartbeatAlarm": "OK"}
 

@@ -99,7 +99,7 @@ class ReportAnswer:
 
     @property
     def _reasons(self) -> list[tuple[Verdict, int]]:
-        found = self.people.by_verdict(Reach.EVERY)
+        found = self.people.by_cause(Reach.EVERY)
         return [(verdict, found[verdict]) for verdict in _BECAUSE if found[verdict]]
 
     @property
@@ -107,7 +107,7 @@ class ReportAnswer:
         """The exemptions by which people can use models; empty without one."""
         found = {}
         for use in self.people.uses:
-            for role in use.roles if use.verdict is Verdict.EXEMPT and use.models else ():
+            for role in use.exempt:
                 if one := self.report.exemption(use.account, role):
                     found[one.account, one.role] = one
         if not found:
@@ -230,10 +230,10 @@ class ReportAnswer:
             one for account in self.report.accounts if account.plan.deployed for one in find_regularity(account, since)
         ]
         gaps = [one.longest_gap for one in found if one.longest_gap is not None]
-        silent = sum(not one.times for one in found)
-        longest = f"the longest time without a sign of work was {length_in_words(max(gaps))}" if gaps else ""
-        unseen = f"{in_words(silent, 'sign', 'signs')} of work left no trace" if silent else ""
-        return f"{listed(filter(None, (longest, unseen)))}.".capitalize()
+        silent = dict.fromkeys(one.what for one in found if not one.times)
+        longest = f"The longest time without a sign of work was {length_in_words(max(gaps))}." if gaps else ""
+        unseen = f"The record has no {' and no '.join(silent)}." if silent else ""
+        return " ".join(filter(None, (longest, unseen)))
 
     def _scps(self) -> str:
         number = sum(len(account.prevention.scps) for account in self.report.accounts)

@@ -199,14 +199,14 @@ def find_regularity(account: AccountReport, since: datetime) -> tuple[Regularity
     """
     at = account.access.at
     sweeps = [sweep.began for sweep in account.watch.sweeps if sweep.completed] if account.watch else []
-    found = [_regularity("completed sweeps of the last 7 days", account.account, sweeps, at)]
+    found = [_regularity("completed sweep of the last 7 days", account.account, sweeps, at)]
     drills: dict[str, list[datetime]] = defaultdict(list)
     for entry in account.history:
         if entry.kind == DrillMeasured.detail_type and entry.at >= since:
             drills[str(entry.row.get("region", ""))].append(entry.at)
-    found += [_regularity("drills that were heard", region, drills[region], at) for region in sorted(drills)]
+    found += [_regularity("drill that was heard", region, drills[region], at) for region in sorted(drills)]
     if not drills:
-        found.append(_regularity("drills that were heard", account.account, [], at))
+        found.append(_regularity("drill that was heard", account.account, [], at))
     return tuple(found)
 
 

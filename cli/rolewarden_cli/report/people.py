@@ -36,6 +36,7 @@ class RoleUse:
     - `guardrails`: the names of the policies that the roles need.
     - `models`: the models that the roles reach, of the `evaluated` ones.
     - `uncertain`: the number of models for which a live call could be decided in another way.
+    - `exempt`: the roles whose exemption AWS confirms and that alone reach all of `models`.
     """
 
     account: str
@@ -46,6 +47,12 @@ class RoleUse:
     models: tuple[Model, ...]
     evaluated: int
     uncertain: int
+    exempt: tuple[str, ...] = ()
+
+    @property
+    def cause(self) -> Verdict:
+        """The verdict that explains the reach: an exemption if it suffices, because it lasts after a remediation."""
+        return Verdict.EXEMPT if self.exempt else self.verdict
 
     @property
     def reach(self) -> Reach:
@@ -83,11 +90,11 @@ class People:
         """The uses with a reach."""
         return tuple(use for use in self.uses if use.reach is reach)
 
-    def by_verdict(self, *reaches: Reach) -> Counter[Verdict]:
-        """The number of people with one of these reaches, by the verdict on their roles."""
+    def by_cause(self, *reaches: Reach) -> Counter[Verdict]:
+        """The number of people with one of these reaches, by the verdict that explains it."""
         found: Counter[Verdict] = Counter()
         for use in self.uses:
-            found[use.verdict] += len(use.rows) if use.reach in reaches else 0
+            found[use.cause] += len(use.rows) if use.reach in reaches else 0
         return +found
 
     @cached_property
@@ -136,7 +143,14 @@ def _uses(account: AccountReport, *, is_person: bool) -> Iterator[RoleUse]:
             tuple(sorted(reached, key=lambda model: (model.family, natural_key(model.id)))),
             len(access.models),
             sum(bool(cell.undecided) for cell in cells),
+            tuple(name for name in names if reached and _is_enough(account, name, len(reached))),
         )
+
+
+def _is_enough(account: AccountReport, role: str, number: int) -> bool:
+    """Whether a role is exempt and alone reaches so many models."""
+    is_exempt = account.verdicts.get(role) is Verdict.EXEMPT
+    return is_exempt and sum(decision.allowed for decision in account.access.decisions[role]) >= number
 
 
 def in_words(number: int, one: str = "person", several: str = "people") -> str:

@@ -49,7 +49,7 @@ FAMILY_NAMES = {BEDROCK: "Amazon Bedrock", JUMPSTART: "SageMaker JumpStart"}
 NOT_RECORDED = "not recorded"
 
 _STACK_RULES = {
-    StackRules.NONE: "no stack",
+    StackRules.NONE: "none to compare",
     StackRules.SAME: "the rules of this file",
     StackRules.OTHER: "other rules than this file",
     StackRules.UNKNOWN: "not known",
@@ -148,10 +148,10 @@ class Sections:
 
     def _because(self, use: RoleUse) -> str:
         words = VERDICT_WORDS[use.verdict]
-        if use.verdict is not Verdict.EXEMPT:
-            return words
-        exempt = (self.report.exemption(use.account, role) for role in use.roles)
-        return listed(f"{words} until {one.until}" for one in exempt if one) or words
+        exempt = [one for role in use.exempt if (one := self.report.exemption(use.account, role))]
+        if use.verdict is Verdict.EXEMPT:
+            return listed(f"{words} until {one.until}" for one in exempt) or words
+        return listed((words, *(f"role {one.role} is exempt until {one.until}" for one in exempt)))
 
     @staticmethod
     def _certainty(use: RoleUse) -> str:
