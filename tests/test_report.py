@@ -429,6 +429,8 @@ def test_every_part_of_the_page_has_a_name(large):
             assert element.attributes.get(name, ids[0]) in ids
         if element.tag == "a":
             assert element.attributes["href"].removeprefix("#") in ids
+    for table in root.all("table"):
+        assert next(table.all("caption")).text.strip()
     for cell in root.all("th"):
         assert cell.attributes["scope"] in {"col", "row", "rowgroup", "colgroup"}
 
