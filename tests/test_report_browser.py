@@ -299,7 +299,9 @@ def test_touching_the_head_of_a_column_shows_its_whole_name(page):
 
 def test_the_heads_of_the_families_cover_the_columns_that_are_shown(page):
     def width(family):
-        return page.locator(f"#matrix .of-{family}").evaluate("(head) => head.getBoundingClientRect().width")
+        return page.locator(f"#matrix .family[data-family={family}]").evaluate(
+            "(head) => head.getBoundingClientRect().width"
+        )
 
     def columns(family):
         heads = page.locator(f"#matrix th.model[data-family={family}]").evaluate_all(

@@ -45,7 +45,8 @@ def words(element: Element) -> str:
 
 def table(element: Element) -> Rows:
     """The rows of a table: the text of each cell by the head of its column."""
-    heads = [words(head) for head in element.one("thead").all("th", scope="col")]
+    [*_, line] = element.one("thead").all("tr")
+    heads = [words(head) for head in line.children]
     lines = element.one("tbody").all("tr")
     return [dict(zip(heads, map(words, line.children), strict=True)) for line in lines]
 
@@ -56,8 +57,8 @@ def caption(element: Element) -> str:
 
 def tables(element: Element) -> dict[str, Rows]:
     """The tables of a section, or the table itself, by caption."""
-    found = [element] if element.tag == "table" else [one for one in element.all("table") if "numbers" not in str(one)]
-    return {caption(one): table(one) for one in found if list(one.all("caption"))}
+    found = [element] if element.tag == "table" else element.all("table")
+    return {caption(one): table(one) for one in found}
 
 
 def ask(root: Element, question: str) -> tuple[str, Element]:

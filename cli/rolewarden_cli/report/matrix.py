@@ -15,7 +15,7 @@ from rolewarden.verdicts import Verdict
 
 from rolewarden_cli.access import Decision, Row
 from rolewarden_cli.console import BY_SCP, undecided_text
-from rolewarden_cli.models import BEDROCK, JUMPSTART, Model
+from rolewarden_cli.models import Model
 from rolewarden_cli.natural import natural_key
 from rolewarden_cli.report.model import AccountReport, Report
 from rolewarden_cli.report.sections import FAMILY_NAMES
@@ -96,8 +96,8 @@ class Matrix:
     def models(self) -> tuple[Model, ...]:
         """The models of all accounts, each once: by family, and then in the natural order of their IDs."""
         found = {model for account in self.report.accounts for model in account.access.models}
-        families = list(FAMILY_NAMES)
-        return tuple(sorted(found, key=lambda model: (families.index(model.family), natural_key(model.id))))
+        order = [*FAMILY_NAMES, *sorted({model.family for model in found} - FAMILY_NAMES.keys())]
+        return tuple(sorted(found, key=lambda model: (order.index(model.family), natural_key(model.id))))
 
     @cached_property
     def rows(self) -> tuple[MatrixRow, ...]:
@@ -163,9 +163,7 @@ class Matrix:
     def families(self) -> tuple[tuple[str, str, int], ...]:
         """The families of the columns in their order: the family, its name, and its number of columns."""
         counted = Counter(column.models[0].family for column in self.columns)
-        return tuple(
-            (family, FAMILY_NAMES[family], counted[family]) for family in (BEDROCK, JUMPSTART) if counted[family]
-        )
+        return tuple((family, FAMILY_NAMES.get(family, family), number) for family, number in counted.items())
 
     @property
     def kinds(self) -> str:
@@ -181,7 +179,8 @@ class Matrix:
         role = max([8, *(len(one.roles) for one in self.rows)])
         label = max([8, *(len(column.label) for column in self.columns)])
         spans = "".join(
-            f"#matrix .of-{family} {{ grid-column: span {number} }}\n" for family, _, number in self.families
+            f"#matrix .of-{place} {{ grid-column: span {number} }}\n"
+            for place, (_, _, number) in enumerate(self.families)
         )
         return (
             f":root {{ --columns: {max(1, len(self.columns))}; --subject: {min(subject, 24)}; --role: {min(role, 46)}; "

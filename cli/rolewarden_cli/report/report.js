@@ -61,9 +61,9 @@
       else rules.push(`#matrix tr:not(.domain) > :nth-child(${n + LEAD + 1}), #matrix colgroup + colgroup > :nth-child(${n + 1})`);
     });
     const width = `#matrix { --columns: ${shownModels.length} !important }`;
-    const spans = [...new Set(models.map((one) => one.family))].map((one) => {
-      const number = shownModels.filter((n) => models[n].family === one).length;
-      return `#matrix .of-${one} { ${number ? `grid-column: span ${number} !important` : "display: none"} }`;
+    const spans = [...matrix.tHead.querySelectorAll(".family")].map((head, place) => {
+      const number = shownModels.filter((n) => models[n].family === head.dataset.family).length;
+      return `#matrix .of-${place} { ${number ? `grid-column: span ${number} !important` : "display: none"} }`;
     });
     hidden.replaceSync(rules.length ? `${rules.join(",")} { display: none } ${width} ${spans.join(" ")}` : "");
     let rows = 0;

@@ -581,7 +581,7 @@ def _families(guardrail: Guardrail) -> str:
             "allow": f"every model of {name} but {listed(rule.patterns)}",
             "allow-all": f"no model of {name} by its name",
         }
-        found.append(kinds[rule.kind])
+        found.append(kinds.get(rule.kind, rule.kind))
     found += ["the assistants of AWS"] if guardrail.assistants else []
     return "; ".join(found) or "nothing"
 
