@@ -8,14 +8,15 @@ from datetime import date
 
 import pytest
 from rolewarden.guardrails import Exemption, Mode
+from rolewarden.own_events import SubjectFinding
 from rolewarden.verdicts import Verdict
 from rolewarden_cli.models import BEDROCK, Model
 from rolewarden_cli.report import render
 from rolewarden_cli.report.model import UnreachedAccount
 from rolewarden_cli.report.snapshot import DATA_ID, UnreadableReportError, read_earlier, snapshot_in, snapshot_of
 
-from tests.pages import Page
-from tests.reports import ACCOUNT, FREE, changed, generated, planned
+from tests.pages import Page, figure
+from tests.reports import ACCOUNT, FREE, NOW, changed, entry, generated, planned
 
 BEFORE = generated(6, 6)
 
@@ -117,13 +118,41 @@ def test_the_data_have_no_caller_and_without_actors_no_approver():
     anonymous = render(report.without_actors())
     assert "Olga Ivanova" not in anonymous
     assert "mallory" not in anonymous
-    assert json.loads(data(report.without_actors()))["names_people"] is False
+    assert json.loads(data(report.without_actors()))["names_approvers"] is False
 
 
 def test_a_report_without_approvers_is_compared_without_them(tmp_path):
     exemption = Exemption("Canvas-finance", date(2027, 1, 31), "forecast", ACCOUNT, approved_by="Olga Ivanova")
     report = replace(BEFORE, rules=BEFORE.rules._replace(exemptions=(exemption,)))
     assert compared(report.without_actors(), tmp_path, before=report) == {}
+
+
+def test_without_people_a_report_numbers_user_profiles_and_has_no_name_of_one():
+    [account] = BEFORE.accounts
+    first, *others = account.access.rows
+    access = replace(
+        account.access, rows=(replace(first, user_profile="ana.example"), *others), unread=("ana.example: no",)
+    )
+    finding = entry(NOW, SubjectFinding.detail_type, "d-analytics/ana.example", message="ana.example shares a role")
+    provenance = replace(BEFORE.provenance, rules_text="user_profiles: [ana.example]")
+    report = changed(replace(BEFORE, provenance=provenance), access=access, history=(finding,))
+    html = render(report)
+    assert "ana.example" in html
+    numbered = render(report.without_people())
+    assert "ana.example" not in numbered
+    assert not any(row.user_profile in numbered for row in others)
+    assert "analytics/person-1" in numbered
+    assert figure(Page(numbered).root, "allowed") == figure(Page(html).root, "allowed")
+
+
+def test_reports_with_numbers_are_compared_without_people_and_the_page_says_so(tmp_path):
+    [account] = BEFORE.accounts
+    now = with_access(BEFORE, rows=account.access.rows[1:]).without_people()
+    file = tmp_path / "earlier.html"
+    file.write_text(render(BEFORE), encoding="utf-8")
+    found = read_earlier(file).compare(now)
+    assert found.changes == ()
+    assert "people were not compared" in render(replace(now, comparison=found))
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from rolewarden_cli.rules import DEFAULT_FILE, UnwritableError
 
 
 @of_an_account
-def run_report(
+def run_report(  # noqa: PLR0913, PLR0917 - an option each
     connection: Connection,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The file to write.")],
     model: ModelPatterns = None,
@@ -33,6 +33,8 @@ def run_report(
                                                       "show what has changed since then.")] = None,
     guardrails: Guardrails = DEFAULT_FILE,
     no_actors: WithoutActors = False,
+    no_people: Annotated[bool, typer.Option("--without-people", help="Number user profiles instead of naming "
+                                            "them.")] = False,
 ) -> None:  # fmt: skip
     """Write one HTML file for an auditor: people and the models that they can use, the rules, and the evidence.
 
@@ -50,6 +52,8 @@ def run_report(
         found = gather(connection, rules, guardrails, columns, now, start, progress)
     if no_actors:
         found = found.without_actors()
+    if no_people:
+        found = found.without_people()
     if earlier:
         found = replace(found, comparison=earlier.compare(found))
     try:

@@ -69,7 +69,8 @@ class Snapshot:
     - `file_digest`: the SHA-256 of guardrails.yaml, and `rules_digest` the digest of its rules without comments.
     - `modes`: the mode of each guardrail, by name.
     - `unreached`: the accounts that the command could not read.
-    - `names_people`: whether it has the approvers of exemptions.
+    - `names_approvers`: whether it has the approvers of exemptions.
+    - `names_profiles`: whether it has the names of user profiles. Otherwise it has no people.
     """
 
     at: datetime
@@ -80,7 +81,8 @@ class Snapshot:
     exemptions: tuple[ExemptionSeen, ...]
     accounts: tuple[AccountSeen, ...]
     unreached: tuple[str, ...]
-    names_people: bool
+    names_approvers: bool
+    names_profiles: bool
 
 
 @dataclass(frozen=True)
@@ -100,12 +102,14 @@ class Comparison:
 
     - `file`, `digest`: the name and the SHA-256 of the earlier file.
     - `at`: the time of the earlier report.
+    - `has_people`: whether both reports name user profiles, so that people could be compared.
     """
 
     file: str
     digest: str
     at: datetime
     changes: tuple[Change, ...]
+    has_people: bool = True
 
 
 NOTHING = "not there"
@@ -115,8 +119,9 @@ def compare_snapshots(before: Snapshot, now: Snapshot) -> tuple[Change, ...]:
     """The differences: of access first, then of roles, exemptions, rules and the scope of the report."""
     accounts = {one.account: one for one in before.accounts}
     both = [(accounts[one.account], one) for one in now.accounts if one.account in accounts]
+    people = both if before.names_profiles and now.names_profiles else []
     return (
-        *(change for pair in both for change in _people(*pair)),
+        *(change for pair in people for change in _people(*pair)),
         *(change for pair in both for change in _roles(*pair)),
         *_exemptions(before, now),
         *_rules(before, now),
@@ -161,7 +166,7 @@ def _roles(before: AccountSeen, now: AccountSeen) -> Iterator[Change]:
 
 def _exemptions(before: Snapshot, now: Snapshot) -> Iterator[Change]:
     earlier, later = ({one.key: one for one in snapshot.exemptions} for snapshot in (before, now))
-    with_people = before.names_people and now.names_people
+    with_people = before.names_approvers and now.names_approvers
     for key in sorted(earlier.keys() | later.keys()):
         was, has = earlier.get(key), later.get(key)
         was_text, has_text = (_exemption(one, with_people=with_people) for one in (was, has))
@@ -206,7 +211,7 @@ def _lists(before: AccountSeen, now: AccountSeen) -> Iterator[Change]:
     new, old = frozenset(now.models) - frozenset(before.models), frozenset(before.models) - frozenset(now.models)
     if new:
         users = sum(bool(person.models & new) for person in now.people)
-        about = f"{_people_in_words(users)} can use at least one of them"
+        about = f"{_people_in_words(users)} can use at least one of them" if now.people else ""
         yield Change("models that are new in the list", about, NOTHING, _named(new), now.account)
     if old:
         yield Change("models that are no longer in the list", "", _named(old), NOTHING, now.account)

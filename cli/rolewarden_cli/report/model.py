@@ -5,7 +5,7 @@ Every figure on the page comes from a `Report`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -16,8 +16,9 @@ from rolewarden.policies import Policy
 from rolewarden.verdicts import RECOMMENDATIONS, Outcome, Reason, Verdict
 
 from rolewarden_cli.access import AccessMatrix, Row
-from rolewarden_cli.actors import LEFT_OUT, without_actors, without_principals
+from rolewarden_cli.actors import LEFT_OUT, without_actors, without_names, without_principals
 from rolewarden_cli.history import NO_DRIFT, Entry
+from rolewarden_cli.natural import natural_key
 from rolewarden_cli.plan import BEDROCK_ROLE, DIRECT_DEPLOYMENT, RETIRED, Plan
 from rolewarden_cli.report.comparison import Comparison
 from rolewarden_cli.stack import DEPLOY, StackRules
@@ -99,6 +100,7 @@ class Provenance:
     - `rules_digest`: the digest of the rules, which comments and layout do not change. A change of the rules in the
       history has the same digest.
     - `has_actors`: whether the report names callers and approvers.
+    - `has_people`: whether it names user profiles. Otherwise it numbers them.
     """
 
     caller: str
@@ -110,6 +112,7 @@ class Provenance:
     rules_text: str = ""
     rules_digest: str = ""
     has_actors: bool = True
+    has_people: bool = True
 
     def without_actors(self, rules: Rules) -> Provenance:
         """The same sources without the caller, and without principals and approvers in the text of the rules."""
@@ -208,6 +211,25 @@ class Report:
             unreached=tuple(replace(one, why=without_principals(one.why)) for one in self.unreached),
         )
 
+    def without_people(self) -> Report:
+        """The same report with a number for each user profile instead of its name.
+
+        A message or the text of the rules that has the name of a user profile loses it. Names of roles stay.
+        """
+        numbers: dict[tuple[str, str, str], str] = {}
+        for account in self.accounts:
+            for row in sorted(account.access.rows, key=lambda row: (row.domain_id, natural_key(row.user_profile))):
+                if row.user_profile:
+                    key = (account.account, row.domain_id, row.user_profile)
+                    numbers.setdefault(key, f"person-{len(numbers) + 1}")
+        names = {profile for _, _, profile in numbers}
+        names |= {shared.user_profile for account in self.accounts for shared in account.plan.shared}
+        provenance = replace(
+            self.provenance, rules_text=without_names(self.provenance.rules_text, names), has_people=False
+        )
+        accounts = tuple(account.without_people(numbers, names) for account in self.accounts)
+        return replace(self, provenance=provenance, accounts=accounts)
+
     def findings(self) -> Iterator[Finding]:
         """The findings of all accounts."""
         for account in self.accounts:
@@ -267,6 +289,50 @@ class AccountReport:
                 status,
                 contested=tuple(replace(role, actors=()) for role in status.contested),
                 unenforceable=tuple(map(without_actors, status.unenforceable)),
+            ),
+        )
+
+    def without_people(self, numbers: Mapping[tuple[str, str, str], str], names: Collection[str]) -> AccountReport:
+        """The same data with the `numbers` of user profiles, by account, domain ID and name, and without `names`."""
+
+        def text(value: str) -> str:
+            return without_names(value, names)
+
+        def number(domain_id: str, profile: str) -> str:
+            return profile and numbers.get((self.account, domain_id, profile), LEFT_OUT)
+
+        plan = self.plan
+        return replace(
+            self,
+            plan=replace(
+                plan,
+                roles=tuple(
+                    replace(one, outcome=one.outcome._replace(message=text(one.outcome.message))) for one in plan.roles
+                ),
+                shared=tuple(replace(one, user_profile=number(one.domain_id, one.user_profile)) for one in plan.shared),
+                switches=tuple(
+                    replace(one, user_profile=number(one.domain_id, one.user_profile)) for one in plan.switches
+                ),
+                named=tuple(replace(one, subjects=tuple(map(text, one.subjects))) for one in plan.named),
+                doubts=tuple(replace(one, message=text(one.message)) for one in plan.doubts),
+                unread=tuple(map(text, plan.unread)),
+                outside=tuple(map(text, plan.outside)),
+            ),
+            access=replace(
+                self.access,
+                rows=tuple(
+                    replace(row, user_profile=number(row.domain_id, row.user_profile)) for row in self.access.rows
+                ),
+                unread=tuple(map(text, self.access.unread)),
+            ),
+            history=tuple(
+                replace(
+                    entry,
+                    about=text(entry.about),
+                    message=text(entry.message),
+                    changes=tuple(map(text, entry.changes)),
+                )
+                for entry in self.history
             ),
         )
 

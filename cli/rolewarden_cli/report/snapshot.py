@@ -54,17 +54,18 @@ def snapshot_of(report: Report) -> Snapshot:
             )
             for one in report.rules.exemptions
         ),
-        tuple(map(_account_of, report.accounts)),
+        tuple(_account_of(account, with_people=report.provenance.has_people) for account in report.accounts),
         tuple(one.account for one in report.unreached),
         has_actors,
+        report.provenance.has_people,
     )
 
 
-def _account_of(account: AccountReport) -> AccountSeen:
+def _account_of(account: AccountReport, *, with_people: bool) -> AccountSeen:
     access, reached = account.access, {}
     people = []
     for row in access.rows:
-        if row.kind != USER_PROFILE:
+        if row.kind != USER_PROFILE or not with_people:
             continue
         roles = tuple(filter(None, (row.role, row.bedrock_role)))
         if roles not in reached:
@@ -95,7 +96,8 @@ def _as_data(snapshot: Snapshot) -> dict[str, Any]:
         "exemptions": [vars(one) for one in snapshot.exemptions],
         "accounts": [_account_as_data(one) for one in snapshot.accounts],
         "unreached": list(snapshot.unreached),
-        "names_people": snapshot.names_people,
+        "names_approvers": snapshot.names_approvers,
+        "names_profiles": snapshot.names_profiles,
     }
 
 
@@ -122,8 +124,10 @@ class EarlierReport(NamedTuple):
 
     def compare(self, report: Report) -> Comparison:
         """Compare a report with this one."""
-        changes = compare_snapshots(self.snapshot, snapshot_of(report))
-        return Comparison(self.file, self.digest, self.snapshot.at, changes)
+        now = snapshot_of(report)
+        has_people = self.snapshot.names_profiles and now.names_profiles
+        changes = compare_snapshots(self.snapshot, now)
+        return Comparison(self.file, self.digest, self.snapshot.at, changes, has_people)
 
 
 def read_earlier(path: Path) -> EarlierReport:
@@ -166,7 +170,8 @@ def _snapshot(data: dict[str, Any]) -> Snapshot:
         tuple(ExemptionSeen(**{_text(key): _text(value) for key, value in one.items()}) for one in data["exemptions"]),
         tuple(map(_account, data["accounts"])),
         _texts(data["unreached"]),
-        bool(data["names_people"]),
+        bool(data["names_approvers"]),
+        bool(data["names_profiles"]),
     )
 
 
