@@ -56,7 +56,7 @@ NO_KEYS: Mapping[type, tuple[str, ...]] = {
     BedrockRule: ("kind", "patterns"),
     JumpStartRule: ("kind", "patterns"),
     AssistantsRule: ("kind",),
-    Guardrail: ("name", "exempt_roles", "fixed_tags", "trusted_taggers"),
+    Guardrail: ("name", "exempt_roles", "fixed_tags", "trusted_taggers", "except_users", "only_users"),
 }
 """The fields that are not keys of the file: the reader makes them from other keys."""
 

@@ -90,7 +90,7 @@ class Source(NamedTuple):
 class Claim(NamedTuple):
     """A fact about AWS. `matters` describes the effect if it is wrong, and `live` a way to check it in an account.
 
-    `rolewarden verify` prints the `decisive` claims without evidence first, because the protection depends on them.
+    `rolewarden verify` prints the claims with a `decisive` place in this order, because the protection depends on them.
     """
 
     subject: str
@@ -101,7 +101,7 @@ class Claim(NamedTuple):
     sources: tuple[Source, ...]
     tests: tuple[str, ...]
     live: str
-    decisive: bool = False
+    decisive: int = 0
 
 
 @cache
@@ -133,9 +133,12 @@ def kinds() -> str:
 
 
 def unsettled() -> str:
-    """The table of the claims without evidence, with a way to check each in an account."""
+    """The table of the claims without evidence, decisive ones first, with a way to check each in an account."""
     rows = ["| claim | how to check it in an account |", "|---|---|"]
-    doubtful = [claim for claim in claims() if claim.evidence == NOT_VERIFIED]
+    doubtful = sorted(
+        (claim for claim in claims() if claim.evidence == NOT_VERIFIED),
+        key=lambda claim: (claim.decisive == 0, claim.decisive),
+    )
     return "\n".join([*rows, *(f"| {claim.claim} | {claim.live} |" for claim in doubtful)])
 
 

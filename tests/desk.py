@@ -21,7 +21,7 @@ from tests.commands import rolewarden
 from tests.conftest import ROOT
 from tests.drilled import Operated
 from tests.drills import one_account
-from tests.stacks import deployed
+from tests.stacks import deploy, deployed
 
 NONE = "guardrails: {none: {bedrock: {deny: all}}}\nassignments: [{guardrails: [none]}]\nfallback: boundary\n"
 RULES = ROOT / "layers" / "guardrails" / "guardrails.yaml"
@@ -96,8 +96,14 @@ class Desk:
         self.open.enter_context(self.world.aws.failing("DetachRolePolicy", "AccessDenied", "no"))
         return [*rules, "--yes"]
 
+    def unswept(self) -> list[str]:
+        self.rules(protected=False)
+        deploy(self.template, self.monkeypatch)
+        return []
+
     def swept(self) -> list[str]:
         self.rules()
+        deploy(self.template, self.monkeypatch)
         self.world.sweep()
         self.world.end_sweeps()
         return []
@@ -159,8 +165,8 @@ CASES: dict[tuple[str, int], Callable[[Desk], list[str]]] = {
     ("erase", 0): lambda desk: [*desk.swept(), "nobody", "--yes"],
     ("erase", 2): Desk.remembered,
     ("status", 0): Desk.swept,
-    ("status", 2): lambda desk: desk.rules(protected=False)[:0],
-    ("sweep", 0): lambda desk: desk.rules()[:0],
+    ("status", 2): Desk.unswept,
+    ("sweep", 0): Desk.unswept,
     ("doctor", 0): Desk.seen,
     ("doctor", 2): lambda desk: desk.seen(is_subscribed=False),
     ("drill", 0): Desk.drilled,

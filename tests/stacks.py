@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
+import pytest
 import yaml
 from rolewarden_cli.account import DeployedStack
 from rolewarden_local.scenes.template import Template
@@ -143,6 +144,12 @@ def deployed(
         (logical, kind, physical_id(logical, kind, properties)) for logical, kind, properties in made(template)
     )
     return DeployedStack(name, arn("cloudformation", f"stack/{name}/{ID}"), resources, template.parameters)
+
+
+def deploy(template: Template, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let commands find the stack, with the tables and queues of `World`, which have their logical IDs."""
+    found = deployed(template, physical=lambda logical: logical)
+    monkeypatch.setattr("rolewarden_cli.account.OperatorCalls.stack", lambda _, name: found._replace(name=name))
 
 
 NOT_APART = {

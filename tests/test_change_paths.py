@@ -123,7 +123,10 @@ CASES = [
 MODELS = {"kind", "patterns"}
 """The fields of a rule that `test_changes` compares model by model."""
 
-NOT_PATHS = {"name", "mode", "bedrock", "jumpstart", "exempt_roles", "fixed_tags", "trusted_taggers"}
+NOT_PATHS = {
+    "name", "mode", "bedrock", "jumpstart", "exempt_roles", "fixed_tags", "trusted_taggers", "except_users",
+    "only_users",
+}  # fmt: skip
 """The fields of a guardrail that are no access path of their own. `test_changes` has them."""
 
 

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 from rolewarden.check import check
+from rolewarden.denials import AwsRequest, Denials, Target, TargetKind
 from rolewarden.documents import digest
 from rolewarden.guardrails import Allowance, BedrockRule, Guardrail, JumpStartRule
 from rolewarden.guardrails_file import load, read_yaml
 from rolewarden.known import KnownModels, known_models
-from rolewarden.policies import TooLong, compile_guardrail, compile_rules
+from rolewarden.policies import TooLong, compile_guardrail, compile_rules, denies
 from rolewarden_cli.main import app
 from rolewarden_cli.rules import left_open
 from typer.testing import CliRunner
@@ -532,3 +533,31 @@ def test_options_of_service_control_policies_without_scp_are_an_error() -> None:
     code, _, said = run("compile", "--scope", "sagemaker", str(SHIPPED))
     assert code == 1
     assert "--scope and --partition are for service control policies: give --scp, too" in said
+
+
+REGIONAL = [
+    "allow: all, regions: [eu-*]",
+    "allow: [amazon.nova-*], regions: [eu-*]",
+    "deny: [anthropic.*], regions: [eu-*]",
+    "allow: all, regions: [eu-*], profiles: [eu]",
+    "deny: [anthropic.*], regions: [eu-*], profiles: [eu]",
+    "allow: all, profiles: [eu]",
+    "allow: all, regions: [eu-*], only_through: "
+    "['arn:aws:bedrock:eu-central-1:111122223333:application-inference-profile/a1']",
+]
+"""Rules of `bedrock` with `regions` and without, of which some leave a model in another geography open on Mantle."""
+
+
+@pytest.mark.parametrize("rule", REGIONAL)
+def test_regions_without_profiles_are_a_warning_exactly_if_mantle_leads_out_of_them(tmp_path, rule):
+    text = rules(f"bedrock: {{{rule}}}")
+    found = warnings(tmp_path / "guardrails.yaml", text)
+    read = read_yaml(text, today=date(2026, 6, 1)).rules
+    assert read is not None
+    guardrail = read.guardrails["a"]
+    context = {"aws:RequestedRegion": "eu-west-1", "bedrock-mantle:Model": "us.amazon.nova-pro-v1:0"}
+    project = "arn:aws:bedrock-mantle:eu-west-1:111122223333:project/default"
+    call = (AwsRequest("bedrock-mantle:CreateInference", project, context),)
+    is_open = not Denials(denies(guardrail, "aws")).covers(Target(TargetKind.PATH, "", (call,)))
+    is_warned = any("model IDs with a geography on `bedrock-mantle`" in line for line in found)
+    assert is_warned == (is_open and "regions" in rule), found

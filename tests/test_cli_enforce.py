@@ -117,6 +117,14 @@ def test_an_interrupted_run_ends_between_two_roles_and_the_next_run_continues(wo
     assert carried(world) == NEEDS
 
 
+def test_a_run_that_is_interrupted_in_its_last_role_is_complete(world, library):
+    connection, found, plan, rules = library
+    looks = iter([False] * len(plan.changed_roles) + [True] * 9)
+    done = enforcing.enforce_rules(connection, found, plan, rules, TODAY, stop=lambda: next(looks))
+    assert (done.left, done.stopped) == ((), False)
+    assert carried(world) == NEEDS
+
+
 def test_a_role_with_a_temporary_error_does_not_block_others(world):
     with world.aws.failing("AttachRolePolicy", "ServiceFailure", times=1):
         done = json_answer("enforce", "--yes", exit_code=2)

@@ -1,6 +1,15 @@
 """`rolewarden sweep` requests a sweep from the deployed stack, and prints one line."""
 
+import pytest
+
 from tests.commands import rolewarden
+from tests.stacks import deploy
+
+
+@pytest.fixture
+def world(world, template, monkeypatch):
+    deploy(template, monkeypatch)
+    return world
 
 
 def test_a_sweep_is_requested_on_the_bus_of_the_sweep_function(world, template):

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from tests.commands import rolewarden
 from tests.conftest import ROOT, TODAY
-from tests.stacks import deployed
+from tests.stacks import deploy, deployed
 
 pytestmark = pytest.mark.long
 
@@ -76,6 +76,8 @@ def test_commands_on_an_account_print_what_the_page_says(page, desk, world, temp
                 patched.setattr(
                     "rolewarden_cli.account.OperatorCalls.stack", lambda _, name: deployed(template, name=name)
                 )
+            elif arguments[0] in {"status", "sweep"}:
+                deploy(template, patched)
             result = rolewarden(*local, answer="y\n")
         if arguments[0] in OF_A_STACK:
             assert "stack `rolewarden` does not exist" in result.output, (arguments, result.output)

@@ -245,7 +245,7 @@ def test_a_policy_is_restored_although_the_note_is_refused(world_with: WorldWith
     edit(world, "a", filler())
     with world.aws.failing("PutItem", "AccessDenied"):
         assert world.publications.run(ACCOUNT_ID, SCHEDULED_CHECK)["policies"]["a"] == "replaced"
-    assert world.in_force() == {"a", "b"}
+    assert world.in_force() >= {"a", "b"}
 
 
 def test_a_command_without_a_stack_knows_only_its_own_documents() -> None:

@@ -7,10 +7,11 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
-from rolewarden_cli import options
+from rolewarden_cli import connect, options
 from rolewarden_cli.answers import FORMAT_VERSION
 from rolewarden_cli.commands import COMMANDS, ExitCode
 from rolewarden_cli.main import app
@@ -53,6 +54,7 @@ def test_the_command_line_has_no_exit_code_without_a_name():
 def test_a_command_exits_with_the_code_of_the_table(desk, name, code):
     result = run(name, *CASES[name, code](desk))
     assert result.exit_code == code, result.output
+    assert [line for line in result.output.splitlines() if line != line.rstrip()] == []
 
 
 @pytest.mark.parametrize(("name", "code"), [case for case in CASES if case[0] in WITH_JSON])
@@ -124,6 +126,7 @@ def test_without_a_stack_it_is_one_line_and_exit_code_1(aws, name):
     ("name", "arguments"),
     [
         ("explain", ["Nobody", NOVA]),
+        ("history", ["--role", "Nobody"]),
         ("detach", ["Nobody", "--yes"]),
         ("access", ["--model", "nothing-*"]),
         ("history", ["--since", "yesterday"]),
@@ -133,6 +136,21 @@ def test_without_a_stack_it_is_one_line_and_exit_code_1(aws, name):
 def test_an_invalid_name_or_time_is_one_line_and_exit_code_1(world, monkeypatch, name, arguments):
     monkeypatch.setattr(options, "utc_today", lambda: TODAY)
     assert "`" in failed(name, run(name, *arguments, *as_json(name)))
+
+
+def test_a_file_of_the_output_that_cannot_be_written_is_an_error_before_the_account_is_read(world, tmp_path):
+    with world.aws.failing("ListRoles", "AccessDenied", "no"):
+        for out in (tmp_path / "missing" / "report.html", tmp_path):
+            for command in (["report"], ["scp"], ["scp", "--admission"]):
+                assert str(out) in failed(command[0], run(*command, "--out", str(out)))
+
+
+@pytest.mark.parametrize("name", sorted(ON_A_STACK))
+def test_without_a_local_aws_that_runs_it_is_one_line_and_exit_code_1(world, monkeypatch, name):
+    monkeypatch.setattr(connect, "_answers", lambda _: False)
+    monkeypatch.setattr(connect, "staged_account", nullcontext)
+    line = failed(name, CliRunner().invoke(app, [name, *needed(name), *as_json(name), "--local"]))
+    assert line.endswith("start one with `make local`")
 
 
 @pytest.mark.parametrize("name", ["plan", "access", "history", "status", "doctor", "enforce"])

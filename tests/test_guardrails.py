@@ -437,7 +437,9 @@ def test_a_possibly_intended_value_is_a_warning_and_the_rules_are_read(
 
 def test_the_message_for_an_allow_list_does_not_mention_all() -> None:
     [problem] = yaml(guardrail("{bedrock: {allow: anthropic.claude-v2}}")).errors
-    assert problem.message == "must be a list of model IDs, for example `[model, ...]`"
+    assert problem.message == (
+        "must be a list of model IDs, for example `[model, ...]`: write `allow: [anthropic.claude-v2]`"
+    )
 
 
 def test_several_mistakes_are_reported_together_in_the_order_of_the_file() -> None:

@@ -65,6 +65,17 @@ ANALYTICS, RESEARCH = "d-analytics0001", "d-research0001"
 TEAM = f"arn:aws:iam::{ACCOUNT_ID}:policy/team-policy-01"
 
 
+SHARED = """
+surplus: detach
+guardrails:
+  a: {bedrock: {deny: all}}
+  b: {jumpstart: {deny: all}}
+assignments:
+  - {guardrails: [b], user_profiles: [ana]}
+  - guardrails: [a]
+"""
+
+
 class Staff:
     """A world with the functions, each with its role of the template."""
 
@@ -444,6 +455,24 @@ def own_parts(staff, template):
     staff.stack_is("UPDATE_COMPLETE")
 
 
+def users_of_a_shared_role(staff):
+    """A user of a shared role becomes an exception, for which DetachFunction reads the domain's user profiles."""
+    staff.deploy(SHARED)
+    world, role = staff.world, "CanvasAnalytics"
+    trust = json.loads(trusting("sagemaker.amazonaws.com"))
+    trust["Statement"][0]["Action"] = ["sts:AssumeRole", "sts:SetSourceIdentity"]
+    world.iam.update_assume_role_policy(RoleName=role, PolicyDocument=json.dumps(trust))
+    staff.enforce("UpdateAssumeRolePolicy")
+    world.sagemaker.update_domain(
+        DomainId=ANALYTICS, DomainSettingsForUpdate={"ExecutionRoleIdentityConfig": "USER_PROFILE_NAME"}
+    )
+    staff.enforce("UpdateDomain")
+    staff.sweep()
+    staff.work()
+    staff.detach_surplus()
+    assert world.attached(role) == {"except.a", "only.b"}
+
+
 @pytest.fixture(scope="module")
 def staff(aws, template, tmp_path_factory):
     return Staff(World(aws, template), template, tmp_path_factory.mktemp("rules"))
@@ -466,6 +495,7 @@ def judged(aws, staff, template):
             moved_statements,
             alert,
             call_of_cloudformation,
+            users_of_a_shared_role,
             deletion,
         ):
             stretch(staff)

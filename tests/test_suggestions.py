@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rolewarden.check import Checked, check
+from rolewarden.guardrails_file import read_yaml
 from rolewarden.known import known_models
 from rolewarden.matching import matches
 from rolewarden.model_ids import ModelNames, stem_of
@@ -508,3 +509,48 @@ def test_a_key_or_name_that_the_check_suggests_is_accepted(
             else:
                 suggested = replaced(place, found[1], is_key=True, document=document)
             assert checked(suggested, tmp_path).errors == (), (one, found[1])
+
+
+ONE_FOR_LIST = [
+    ("roles: [x], guardrails: a", "guardrails: [a]", "guardrails"),
+    ("guardrails: [a], domains: research", "domains: [research]", "domains"),
+    ("guardrails: [a], domains: 'ml-*, d-x'", "domains: [ml-*, d-x]", "domains"),
+    ("guardrails: [a], user_profiles: '*-intern'", 'user_profiles: ["*-intern"]', "user_profiles"),
+    ("guardrails: [a], user_profiles: 'on'", 'user_profiles: ["on"]', "user_profiles"),
+    ("guardrails: [a], accounts: '111122223333'", 'accounts: ["111122223333"]', "accounts"),
+    ("guardrails: [a], roles: Canvas*", "roles: [Canvas*]", "roles"),
+    (
+        "roles: [x], guardrails: [a], principals: 'arn:aws:iam::111122223333:role/x'",
+        'principals: ["arn:aws:iam::111122223333:role/x"]',
+        "principals",
+    ),
+]
+"""An assignment with a text in place of a list, the suggestion, and the key."""
+
+
+@pytest.mark.parametrize(("given_", "suggested", "key"), ONE_FOR_LIST)
+def test_a_text_in_place_of_a_list_is_suggested_as_a_list_that_is_accepted(given_, suggested, key):
+    begin = "guardrails: {a: {bedrock: {deny: all}}}\nassignments:\n  - {"
+    end = "}\n  - {guardrails: [a]}\n"
+    [error] = read_yaml(f"{begin}{given_}{end}", today=TODAY).errors
+    assert str(error).endswith(f": write `{suggested}`"), error
+    parts = dict.fromkeys(("guardrails: [a]", suggested, *(["roles: [x]"] if "roles: [x]" in given_ else [])))
+    right = read_yaml(f"{begin}{', '.join(parts)}{end}", today=TODAY)
+    assert right.errors == ()
+    assert right.rules is not None
+    values = [one.strip().strip("'") for one in given_.rpartition(f"{key}: ")[2].strip("'").split(",")]
+    assert list(getattr(right.rules.assignments[0], key)) == values
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "guardrails: {a: {bedrock: {deny: anthropic.claude-v2}}}\nassignments: [{guardrails: [a]}]\n",
+        "guardrails: {a: {bedrock: {allow: all, regions: eu-west-1}}}\nassignments: [{guardrails: [a]}]\n",
+        "guardrails: {a: {bedrock: {deny: all}, pass_roles: Canvas*}}\nassignments: [{guardrails: [a]}]\n",
+        "guardrails: {a: {bedrock: {deny: all}}}\nassignments: [{guardrails: [a]}]\nalso_govern: {roles: Note*}\n",
+    ],
+)
+def test_every_list_of_the_file_gets_such_a_suggestion(text):
+    [error] = read_yaml(text, today=TODAY).errors
+    assert re.search(r": write `\w+: \[[^`]+\]`$", str(error)), error

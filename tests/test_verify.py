@@ -61,6 +61,32 @@ def test_all_unsettled_facts_are_those_of_the_page_without_the_one_that_the_puls
     assert {one["state"] for one in found["drills"]} == {"heard"}
 
 
+FIRST = [
+    "updates-of-subjects-pass-roles",
+    "profile-without-a-role-passes-none",
+    "associated-resource-of-a-profile",
+    "bedrock-role-is-passed",
+    "sagemaker-session-name",
+    "no-op-tags-are-recorded",
+    "role-tags-and-live-sessions",
+    "role-that-only-denies",
+    "ingestion-time-precision",
+]
+"""The claims that decide what prevention can claim, in the order in which an account can settle them."""
+
+
+def test_the_decisive_facts_come_first_in_their_order_and_only_an_account_can_settle_them(clinic):
+    places = [claim.decisive for claim in page.claims() if claim.decisive]
+    assert sorted(places) == list(range(1, len(places) + 1))
+    assert {claim.evidence for claim in page.claims() if claim.decisive} == {page.NOT_VERIFIED}
+    assert [one.id for one in unsettled([])][: len(FIRST)] == FIRST
+    text = " ".join(rolewarden("verify", *clinic.options).stdout.split())
+    shown = [claim.claim for claim in sorted(page.claims(), key=lambda one: one.decisive) if claim.decisive]
+    found = [text.find(claim) for claim in shown if claim in text]
+    assert found == sorted(found)
+    assert len(found) >= len(places) - len(SETTLED_BY_PULSES)
+
+
 def test_a_missed_pulse_settles_nothing(clinic):
     for rule in ("EnforceFunctionRoles", "EnforceFunctionSubjects"):
         boto3.client("events").disable_rule(Name=rule)

@@ -11,7 +11,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from threading import Lock
@@ -23,6 +23,7 @@ from rolewarden.bindings import DEFAULT_USER, EXECUTION, OTHER_VIAS, ROLE, SHARE
 from rolewarden.errors import Gone, Refused, RetryLater
 from rolewarden.guardrails import Rules
 from rolewarden.matching import matches
+from rolewarden.policies import USER_KEY
 from rolewarden.verdicts import Reason
 from rolewarden.vocabulary import CANVAS_CREATE, CANVAS_USE, HUB_TAGS, JUMPSTART_TAGS
 
@@ -144,6 +145,11 @@ class Decision:
         return _all_if_each([route.undecided for route in counting]) if self.allowed else _keys(counting)
 
 
+def session(role: str, source_identity: str) -> str:
+    """A session of a role in words. The source identity is empty without one. The name of a role has no space."""
+    return f"{role} as {source_identity}" if source_identity else role
+
+
 @dataclass(frozen=True)
 class Row:
     """A user profile and the roles that it uses.
@@ -155,6 +161,9 @@ class Row:
     - `role`: the execution role.
     - `bedrock_role`: the role that Canvas uses for Bedrock; empty without one.
     - `inherits`: whether the user profile uses its domain's role.
+    - `source_identity`: the source identity of its sessions in apps, if a policy of the role asks for it. Empty for
+      every other row: a job, a shared space and a user without one carry none, and get what the domain's default user
+      gets.
     """
 
     account: str
@@ -166,6 +175,7 @@ class Row:
     role: str
     bedrock_role: str = ""
     inherits: bool = False
+    source_identity: str = ""
 
     @property
     def label(self) -> str:
@@ -180,15 +190,20 @@ class Row:
         """Whether the row is a subject, and not a role of `OTHER_VIAS`."""
         return self.kind not in OTHER_VIAS
 
-    def roles(self, model: Model) -> tuple[str, ...]:
-        """The names of the roles that it can use to reach a model of this family."""
+    @property
+    def session(self) -> str:
+        """The execution role, and the source identity of the session: `CanvasShared`, `CanvasShared as ana`."""
+        return session(self.role, self.source_identity)
+
+    def sessions(self, model: Model) -> tuple[str, ...]:
+        """The sessions of roles that it can use to reach a model of this family."""
         also = (self.bedrock_role,) if self.bedrock_role and model.family == BEDROCK else ()
-        return (self.role, *also)
+        return (self.session, *also)
 
 
 @dataclass(frozen=True)
 class AccessMatrix:
-    """Rows, columns, and the decisions by role: `decisions[role][n]` is the decision on `models[n]`.
+    """Rows, columns, and the decisions by session: `decisions[session][n]` is the decision on `models[n]`.
 
     - `listed`: the source of the list of Bedrock models (see `Models`).
     - `simulations`: the number of simulations that IAM made.
@@ -206,7 +221,7 @@ class AccessMatrix:
 
     def cell(self, row: Row, number: int) -> Decision:
         """The decision on a row and `models[number]`: of its first role with an open route, else of its first role."""
-        found = [self.decisions[role][number] for role in row.roles(self.models[number])]
+        found = [self.decisions[one][number] for one in row.sessions(self.models[number])]
         return next((decision for decision in found if decision.allowed), found[0])
 
     @property
@@ -260,16 +275,18 @@ def matrix(
     """
     rows, unread = _rows(inventory)
     judge = Judge(calls, inventory, models, rules)
-    names = sorted({role for row in rows for role in (row.role, row.bedrock_role) if role})
+    rows = [row if judge.tells_users_apart(row.role) else replace(row, source_identity="") for row in rows]
+    sessions = sorted({one for row in rows for one in ((row.role, row.source_identity), (row.bedrock_role, ""))})
+    sessions = [one for one in sessions if one[0]]
     alike: dict[object, tuple[Decision, ...]] = {}
     decisions: dict[str, tuple[Decision, ...]] = {}
-    for done, name in enumerate(names):
-        progress("roles evaluated", done, len(names))
-        policies = judge.fingerprint(inventory.roles[name])
+    for done, (name, source_identity) in enumerate(sessions):
+        progress("roles evaluated", done, len(sessions))
+        policies = judge.fingerprint(inventory.roles[name]), source_identity
         if policies not in alike:
-            alike[policies] = judge.decisions(inventory.roles[name], progress)
-        decisions[name] = alike[policies]
-    progress("roles evaluated", len(names), len(names))
+            alike[policies] = judge.decisions(inventory.roles[name], progress, source_identity=source_identity)
+        decisions[session(name, source_identity)] = alike[policies]
+    progress("roles evaluated", len(sessions), len(sessions))
     return AccessMatrix(
         inventory.account,
         inventory.regions,
@@ -312,6 +329,7 @@ def _rows(inventory: Inventory) -> tuple[list[Row], list[str]]:
             execution.role.name,
             bedrock.role.name if bedrock and bedrock.role else "",
             inherits=execution is not own,
+            source_identity=first.user_profile if shared and shared.identifies else "",
         )
         absent = [
             binding.role
@@ -384,11 +402,25 @@ class Judge:
             return role.arn
         return frozenset(role.attached), tuple(sorted(role.inline.items())), role.boundary
 
+    def tells_users_apart(self, role: str) -> bool:
+        """Whether a policy of a role, or a service control policy, asks for the source identity of a session."""
+        documents = (*self._library.of_role(self.inventory.roles[role]).values(), *self.scps.known)
+        return any(document.mentions(USER_KEY) for document in documents)
+
     def decisions(
-        self, role: RoleDetail, progress: Progress = ignore_progress, *, every: bool = False
+        self,
+        role: RoleDetail,
+        progress: Progress = ignore_progress,
+        *,
+        every: bool = False,
+        source_identity: str = "",
     ) -> tuple[Decision, ...]:
-        """Decide on a role and each model. With `every`, simulate all routes, even if one is open."""
-        asking = _Asking(self, role, self._library.of_role(role), progress, every)
+        """Decide on a role and each model.
+
+        - `every`: simulate all routes, even if one is open.
+        - `source_identity`: the source identity of the session. Empty for a session without one.
+        """
+        asking = _Asking(self, role, self._library.of_role(role), progress, every, source_identity)
         found: dict[Model, Decision] = {}
         for family, decide in ((BEDROCK, asking.bedrock), (JUMPSTART, asking.jumpstart)):
             if columns := [model for model in self.models.columns if model.family == family]:
@@ -461,6 +493,7 @@ _ABSENT = (
     "aws:principaltag/",
     "aws:requesttag/",
     "aws:resourcetag/",
+    "aws:sourceidentity",
     "aws:tagkeys",
     "aws:username",
     "bedrock-mantle:model",
@@ -479,6 +512,7 @@ class _Asking:
     documents: Mapping[str, Document]
     progress: Progress
     every: bool
+    source_identity: str = ""
 
     def bedrock(self, columns: Sequence[Model]) -> dict[Model, Decision]:
         """Decide on Bedrock models: on demand, inference profiles, batch jobs, and Mantle if these are closed."""
@@ -653,6 +687,7 @@ class _Asking:
             "aws:ViaAWSService": False,
             "aws:SecureTransport": True,
             **{f"aws:PrincipalTag/{key}": value for key, value in self.role.tags.items() if value},
+            **({USER_KEY: self.source_identity} if self.source_identity else {}),
             **self.judge.scps.context,
         }
 

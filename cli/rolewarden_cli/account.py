@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -354,6 +354,40 @@ class OperatorCalls:
         )
         deployed = next(published, stack["CreationTime"]).timestamp()
         return DeployedStack(stack["StackName"], stack["StackId"], resources, parameters, deployed)
+
+    # What only `rolewarden plan --prevention` reads.
+
+    def event_history(
+        self, region: str, key: str, value: str, since: datetime, turn: Callable[[], None]
+    ) -> Iterator[list[dict[str, Any]]]:
+        """CloudTrail's records since a time in one region, newest first, a page at a time.
+
+        CloudTrail takes two requests a second in each region, gives 50 records in a page, and keeps 90 days:
+        https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_LookupEvents.html
+
+        Args:
+            region: the region whose history is read.
+            key: the attribute to look up, `EventSource` or `EventName`.
+            value: the value of the attribute.
+            since: the oldest time.
+            turn: what to call before each request, so that requests are not too many.
+
+        Raises Refused and RetryLater.
+        """
+        asked: dict[str, Any] = {
+            "LookupAttributes": [{"AttributeKey": key, "AttributeValue": value}],
+            "StartTime": since,
+            "MaxResults": 50,
+        }
+        client = self._aws.client("cloudtrail", region)
+        while True:
+            turn()
+            with translated():
+                page = client.lookup_events(**asked)
+            yield [json.loads(event["CloudTrailEvent"]) for event in page["Events"]]
+            if not page.get("NextToken"):
+                return
+            asked["NextToken"] = page["NextToken"]
 
     # What only `rolewarden verify` calls.
 

@@ -29,6 +29,9 @@ from rolewarden_cli.local import staged_account
 from rolewarden_cli.notes import note
 from rolewarden_cli.shipped import here_or_shipped
 
+AWS = "AWS"
+"""The place of an account that is not on a local AWS."""
+
 LOCAL_ENDPOINT = "http://127.0.0.1:5000"
 """The endpoint of the local AWS that `make local` and `make stage` serve."""
 
@@ -90,7 +93,7 @@ class Connection:
     stack_name: str
     stack: DeployedStack | None
     tables: Tables | None
-    place: str = "AWS"
+    place: str = AWS
     is_staged: bool = False
     """Whether this process seeded the account, with the rules that ship with Rolewarden."""
 
@@ -117,15 +120,20 @@ class Connection:
         return self.stack
 
     def recorded(self) -> Tables:
-        """The tables. Raises NoConnectionError if they do not exist."""
-        if self.tables is None:
-            raise NoConnectionError(f"{self._no_stack}; `rolewarden plan` works without one")
+        """The tables. Raises NoConnectionError if they do not exist, or if this process seeded them a moment ago."""
+        if self.tables is None or self.is_staged:
+            raise NoConnectionError(self._no_stack)
         return self.tables
 
     @property
     def _no_stack(self) -> str:
+        if self.is_staged:
+            return "no local AWS is running, and this command needs a deployed stack: start one with `make local`"
         name, region = self.stack_name, self.aws.region
-        return f"stack `{name}` does not exist in {region}: give its name (--stack) and region (--region)"
+        return (
+            f"stack `{name}` does not exist in {region}: give its name (--stack) and region (--region); "
+            "`rolewarden plan` works without one"
+        )
 
 
 @contextmanager
@@ -235,7 +243,7 @@ class _LocalSession(boto3.Session):
         return make(*arguments, **{"endpoint_url": self._endpoint, **settings})
 
 
-def _connection(session: boto3.Session, where: Where, *, place: str = "AWS", is_staged: bool = False) -> Connection:
+def _connection(session: boto3.Session, where: Where, *, place: str = AWS, is_staged: bool = False) -> Connection:
     for region in where.regions:
         try:
             session.get_partition_for_region(region)

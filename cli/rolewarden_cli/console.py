@@ -54,6 +54,33 @@ class VisibleConsole(Console):
         """Make a `Text` of a text. Rich also calls this to measure the text."""
         return super().render_str(visible(text), **settings)
 
+    def print(self, *objects: Any, **settings: Any) -> None:
+        """Print things. No line of theirs ends with blanks, which rich adds to fill a column."""
+        super().print(*(objects if len(objects) != 1 else [_Trimmed(objects[0])]), **settings)
+
+
+class _Trimmed:
+    """A thing to print, without the blanks at the end of its lines."""
+
+    def __init__(self, content: RenderableType) -> None:
+        self._content = content
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        content = console.render_str(self._content) if isinstance(self._content, str) else self._content
+        for line in Segment.split_lines(console.render(content, options)):
+            yield from _without_trailing_blanks(line)
+            yield Segment.line()
+
+
+def _without_trailing_blanks(line: Sequence[Segment]) -> list[Segment]:
+    kept = list(line)
+    while kept and not kept[-1].control:
+        text = kept[-1].text.rstrip()
+        if text:
+            return [*kept[:-1], Segment(text, kept[-1].style)]
+        kept.pop()
+    return kept
+
 
 def visible_text(text: Text) -> Text:
     """The text with each character that is not visible as its code, in the same styles."""

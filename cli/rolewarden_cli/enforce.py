@@ -98,7 +98,8 @@ def enforce_rules(
     while left and not stop():
         progress("roles", len(plan.changed_roles) - len(left), len(plan.changed_roles))
         work.remediate(left.pop(0))
-    stopped = stop()
+    # A stop during the last role leaves no role, and the rest takes few calls.
+    stopped = bool(left)
     if not stopped:
         progress("roles", len(plan.changed_roles), len(plan.changed_roles))
         work.complete()

@@ -9,22 +9,17 @@ from typing import Any
 
 from rolewarden.bindings import Binding, RoleKey
 from rolewarden.changes import criteria
-from rolewarden.errors import RolewardenError
-from rolewarden.guardrails import Rules
+from rolewarden.guardrails import EXCEPT, Rules
 from rolewarden.policies import boundary_name, compile_guardrail, is_boundary, policy_arn
 from rolewarden.verdicts import Verdict
 
 from rolewarden_cli.access import Decision, Judge, Statement
 from rolewarden_cli.answers import HIDDEN, merged, shown, shown_as
 from rolewarden_cli.connect import Connection
-from rolewarden_cli.history import Entry, read_history
+from rolewarden_cli.history import Entry, NoSuchRoleError, read_history
 from rolewarden_cli.inventory import Inventory, Progress, ignore_progress
 from rolewarden_cli.models import Model, Models
 from rolewarden_cli.plan import PlannedRole, compared
-
-
-class NoSuchRoleError(RolewardenError):
-    """The account has no role with this name."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +50,27 @@ class ReasonForAccess:
 
 
 @dataclass(frozen=True)
+class UserDecision:
+    """The decision for one user of a shared role, who differs from the others by the source identity.
+
+    - `allowed`: whether a route is open in sessions of the user's apps.
+    - `limits`: what this does not cover, in words.
+    """
+
+    user_profile: str
+    allowed: bool
+    limits: str
+
+
+@dataclass(frozen=True)
 class Explanation:
     """The reason why a role can or cannot use a model: the decision on every route, and the deciding statements.
 
     - `planned`: the plan for the role, None if no subject uses it.
     - `recorded`: whether a stack is deployed, which records a history.
+    - `users`: the decisions for the users who are told apart from the others. All else is about sessions without a
+      source identity.
+    - `is_listed`: whether a list of Bedrock or JumpStart models has the model.
     - `unread`: a line for each part of the account that could not be read.
     """
 
@@ -71,7 +82,9 @@ class Explanation:
     planned: PlannedRole | None = field(metadata=HIDDEN)
     reasons: tuple[ReasonForAccess, ...]
     recorded: bool
+    is_listed: bool
     unread: tuple[str, ...] = ()
+    users: tuple[UserDecision, ...] = ()
 
     @property
     @shown_as("model")
@@ -150,6 +163,15 @@ def explain_role(
     plan = compared(connection, inventory, rules, today)
     planned = next((found for found in plan.roles if found.outcome.role == role and found.bindings), None)
     entries = read_history(connection, role=role) if connection.tables else ()
+    users = tuple(
+        UserDecision(
+            f"{one.domain_name or one.domain_id}/{one.user_profile}",
+            judge.decisions(detail, progress, source_identity=one.user_profile)[0].allowed,
+            one.limits,
+        )
+        for one in plan.told_apart
+        if one.role == role
+    )
     deciding = {s.name: s for route in decision.routes for s in route.statements}
     return Explanation(
         inventory.account,
@@ -160,7 +182,9 @@ def explain_role(
         planned,
         tuple(_reason(statement, inventory, rules, bindings, entries) for statement in deciding.values()),
         connection.tables is not None,
+        not models.unlisted,
         tuple(filter(None, (*sorted(judge.unjudged), judge.scps.unread))),
+        users,
     )
 
 
@@ -179,7 +203,7 @@ def _reason(
 
 def _guardrail(policy: str, rules: Rules, partition: str) -> str:
     """The guardrail of a policy under `/rolewarden/`; the policy's own name if no guardrail of the file has it."""
-    for name, guardrail in rules.guardrails.items():
+    for name, guardrail in {**rules.guardrails, **rules.for_users}.items():
         if any(compiled.name == policy for compiled in compile_guardrail(guardrail, partition)):
             return name
     return policy
@@ -195,6 +219,6 @@ def _requiring(rules: Rules, guardrails: Collection[str], bindings: Sequence[Bin
     for binding in bindings:
         for number, assignment in enumerate(rules.assignments, start=1):
             if assignment.matches(binding.subject):
-                if set(guardrails) & set(assignment.guardrails):
+                if {name.removeprefix(EXCEPT) for name in guardrails} & set(assignment.guardrails):
                     yield f"assignment {number} ({criteria(assignment)}) for {binding.label}"
                 break

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from rolewarden.errors import RolewardenError
+from rolewarden.errors import Gone, RolewardenError
 from rolewarden.history import HistoryKey
 from rolewarden.matching import matches
 from rolewarden.names import about, account_and_name
@@ -23,6 +23,10 @@ DRILLS = frozenset({DrillMeasured.detail_type, CanaryRestored.detail_type})
 
 NO_DRIFT = DRILLS | {RulesChanged.detail_type}
 """The kinds of entries that say nothing about the drift of a role or policy."""
+
+
+class NoSuchRoleError(RolewardenError):
+    """The account has no role with this name."""
 
 
 class UnreadableTimeError(RolewardenError):
@@ -98,6 +102,17 @@ def read_history(
     found = (_entry(row) for row in rows)
     wanted = (e for e in found if (since is None or e.at >= since) and (not actor or _names(actor, e.actor, e.person)))
     return tuple(sorted(wanted, key=lambda entry: entry.at, reverse=True))
+
+
+def need_role(connection: Connection, role: str) -> None:
+    """Raise NoSuchRoleError if IAM has no such role, so that the name is probably a mistake. Raises RetryLater."""
+    try:
+        connection.aws.role(role)
+    except Gone:
+        raise NoSuchRoleError(
+            f"account {connection.account} has no role `{role}`, and the history has no such entry: give the name "
+            "without its path, and list the governed roles with `rolewarden plan --all`"
+        ) from None
 
 
 def parsed_time(text: str, now: datetime) -> datetime:

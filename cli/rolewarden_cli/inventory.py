@@ -199,7 +199,8 @@ class Bound:
     """The bindings of an inventory, in place of the bindings table."""
 
     def __init__(self, bindings: Iterable[Binding]) -> None:
-        self.by_role = by_role(bindings)
+        self._all = tuple(bindings)
+        self.by_role = by_role(self._all)
 
     def of_role(self, role: RoleKey, fresh: Iterable[Binding] = ()) -> tuple[Binding, ...]:  # noqa: ARG002
         """The bindings of `role`."""
@@ -208,6 +209,11 @@ class Bound:
     def named(self, role: RoleKey, rows: Sequence[NamedRow]) -> tuple[Binding, ...]:  # noqa: ARG002
         """No binding, because no message reaches a command."""
         return ()
+
+    def of_domain(self, account: str, region: str, domain_id: str) -> tuple[Binding, ...]:
+        """The bindings of a domain and its user profiles."""
+        place = account, region, domain_id
+        return tuple(one for one in self._all if (one.account, one.region, one.domain_id) == place)
 
     def of_account(self, account: str) -> tuple[Binding, ...]:
         """The bindings of all roles of an account."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Any
 
-from rolewarden.bindings import BEDROCK, DEFAULT_USER, EXECUTION, USER_PROFILE, VIAS, Binding, RoleKey
+from rolewarden.bindings import BEDROCK, VIAS, Binding, RoleKey, shared_profiles
 from rolewarden.calls import ListsPolicies
 from rolewarden.canary import is_of_drills
 from rolewarden.check import loosenings, names_accounts
@@ -15,7 +15,7 @@ from rolewarden.clock import Clock
 from rolewarden.discovery import UNTOUCHABLE_PATHS, other_regions
 from rolewarden.documents import digest
 from rolewarden.errors import Gone, Refused
-from rolewarden.guardrails import Rules
+from rolewarden.guardrails import Guardrail, Rules
 from rolewarden.listed import PublishedPolicy, RoleDescription
 from rolewarden.names import among
 from rolewarden.needs import Exemptions, Needs
@@ -28,6 +28,7 @@ from rolewarden_cli.account import RoleDetail
 from rolewarden_cli.answers import HIDDEN, merged, shown, shown_as, some_of
 from rolewarden_cli.connect import Connection
 from rolewarden_cli.inventory import Inventory, Progress, ignore_progress, take
+from rolewarden_cli.source_identity import limits, recommendation
 from rolewarden_cli.stack import DEPLOY, StackRules, recorded
 from rolewarden_cli.unmatched import UnmatchedName, find_unmatched
 
@@ -100,7 +101,12 @@ class PlannedRole:
 
 @dataclass(frozen=True)
 class SharedRole:
-    """A user profile that uses its domain's role, and the `guardrails` that it needs and therefore cannot have."""
+    """A user profile that uses its domain's role and does not get its assignment.
+
+    - `guardrails`: the guardrails that it needs and cannot have.
+    - `also`: the guardrails of its domain's role that its assignment lacks, and that it has in addition.
+    - `why`: the reason why its sessions cannot be told apart from those of the other users.
+    """
 
     account: str
     region: str
@@ -110,6 +116,28 @@ class SharedRole:
     role: str
     guardrails: tuple[str, ...]
     recommendation: str
+    also: tuple[str, ...] = ()
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class ToldApart:
+    """A user profile that uses its domain's role and gets its assignment by its source identity.
+
+    - `only`: the guardrails that deny something only in sessions of its apps. Its jobs do not have them.
+    - `free_of`: the guardrails of its domain's role that deny nothing in sessions of its apps. Its jobs have them.
+    - `limits`: what this does not cover, in words.
+    """
+
+    account: str
+    region: str
+    domain_id: str
+    domain_name: str
+    user_profile: str
+    role: str
+    only: tuple[str, ...]
+    free_of: tuple[str, ...]
+    limits: str
 
 
 @dataclass(frozen=True)
@@ -199,6 +227,7 @@ class Plan:
     - `stack`: the comparison of the stack's rules with the file.
     - `outside`: the domains in regions that neither the plan nor the stack covers.
     - `doubts`: the exemptions that AWS contradicts since the last deployment of the stack.
+    - `told_apart`: the user profiles that get their assignment by their source identity.
     - `loosened`: the assignments that callers can get by what they choose.
     - `unmatched`: the names in guardrails.yaml that match nothing in the account. They are warnings, and leave nothing
       to do for the account.
@@ -218,6 +247,7 @@ class Plan:
     outside: tuple[str, ...] = ()
     doubts: tuple[DoubtfulExemption, ...] = ()
     named: tuple[NamedRole, ...] = field(default=(), metadata=HIDDEN)
+    told_apart: tuple[ToldApart, ...] = ()
     loosened: tuple[LoosenedRule, ...] = ()
     unmatched: tuple[UnmatchedName, ...] = ()
 
@@ -246,7 +276,7 @@ class Plan:
     @property
     @shown_as("shared_roles")
     def shared_roles(self) -> tuple[SharedRole, ...]:
-        """The user profiles whose guardrails cannot be enforced."""
+        """The user profiles that share their domain's role and do not get their assignment."""
         return self.shared
 
     @property
@@ -259,7 +289,8 @@ class Plan:
     def unprotected(self) -> tuple[str, ...]:
         """Names of the roles and user profiles that enforcing would leave without a guardrail that they need."""
         roles = (role.outcome.role for role in self.roles if role.outcome.verdict is Verdict.UNENFORCEABLE)
-        profiles = (f"{shared.domain_name or shared.domain_id}/{shared.user_profile}" for shared in self.shared)
+        lacking = (shared for shared in self.shared if shared.guardrails)
+        profiles = (f"{shared.domain_name or shared.domain_id}/{shared.user_profile}" for shared in lacking)
         return (*roles, *profiles)
 
     @property
@@ -371,6 +402,7 @@ def make(
     needs = Needs(rules, inventory.partition, table, inventory.account, exemptions, Clock(today=lambda: today))
     reconciler = Reconciler(Rehearsal(inventory, rules), needs, inventory.covers)
     roles = tuple(_role(reconciler, inventory, role, bound.get(role.path, ())) for role in _roles(inventory, bound))
+    shared, told_apart = _users_of_shared_roles(needs, inventory.bindings)
     return Plan(
         inventory.account,
         inventory.regions,
@@ -378,13 +410,14 @@ def make(
         deployed,
         tuple(_policies(aws, inventory, needs)),
         roles,
-        tuple(_shared(needs, inventory.bindings)),
+        shared,
         tuple(_ending(needs, bound)),
         tuple(_switches(inventory)),
         inventory.unread,
         stack,
         doubts=tuple(_doubts(replace(needs, exemptions=Exemptions(listed, lambda: last_deployment)), inventory)),
         named=tuple(_named(inventory, bound)),
+        told_apart=told_apart,
     )
 
 
@@ -520,28 +553,31 @@ def _policies(aws: ListsPolicies, inventory: Inventory, needs: Needs) -> Iterato
             yield PlannedPolicy(name, RETIRED)
 
 
-def _shared(needs: Needs, bindings: Iterable[Binding]) -> Iterator[SharedRole]:
-    bindings = list(bindings)
-    default = {
-        (binding.region, binding.domain_id): binding
-        for binding in bindings
-        if binding.kind == DEFAULT_USER and binding.via == EXECUTION
-    }
-    for profile in bindings:
-        domain = default.get((profile.region, profile.domain_id))
-        if profile.kind != USER_PROFILE or profile.role or domain is None or domain.role is None:
+def _users_of_shared_roles(
+    needs: Needs, bindings: Iterable[Binding]
+) -> tuple[tuple[SharedRole, ...], tuple[ToldApart, ...]]:
+    """The user profiles with another assignment than their domain's role: those that do not get it, and those that do.
+
+    Without source identities, a profile with fewer guardrails than its domain is no finding, because it lacks nothing.
+    """
+    shared: list[SharedRole] = []
+    told_apart: list[ToldApart] = []
+    required: dict[str, Mapping[str, Guardrail]] = {}
+    for one in shared_profiles(bindings):
+        profile, role = one.profile, one.domain.role
+        if role is None:
             continue
-        if missing := needs.out_of_reach(profile, domain):
-            yield SharedRole(
-                profile.account,
-                profile.region,
-                profile.domain_id,
-                profile.domain_name,
-                profile.user_profile,
-                domain.role.name,
-                missing,
-                RECOMMENDATIONS[Reason.SHARES_ROLE],
-            )
+        if role.path not in required:
+            required[role.path] = needs.required(needs.bindings.of_role(role))
+        use = needs.shared_use(one, required[role.path])
+        whose = (profile.account, profile.region, profile.domain_id, profile.domain_name, profile.user_profile)
+        if use.lacking or (use.also and one.domain.identifies):
+            why = needs.obstacle(one, use)
+            how = recommendation(why, one.domain)
+            shared.append(SharedRole(*whose, role.name, use.lacking, how, use.also, why.value))
+        elif use.only or use.free_of:
+            told_apart.append(ToldApart(*whose, role.name, use.only, use.free_of, limits(one, use)))
+    return tuple(shared), tuple(told_apart)
 
 
 def _ending(needs: Needs, bound: Mapping[str, Sequence[Binding]]) -> Iterator[EndingExemption]:

@@ -12,26 +12,25 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from rolewarden.aws import Aws
 from rolewarden.confirm import SOURCE, about_of
-from rolewarden.errors import RolewardenError
-from rolewarden.events import CLOUDTRAIL, parse_event
+from rolewarden.events import CLOUDTRAIL, mapping, parse_event
 from rolewarden.history import HistoryKey
 from rolewarden.origin import Cause
 
 from rolewarden_cli.answers import shown
 from rolewarden_cli.connect import quiet
 from rolewarden_cli.local import staged_account
+from rolewarden_cli.recorded import UnusableInputError, read_events
 from rolewarden_cli.shipped import here_or_shipped
 
+if TYPE_CHECKING:
+    from rolewarden_local.scenes.stage import StagedAccount
+
 Handler = Callable[[Any, Any], Mapping[str, Any]]
-
-
-class UnusableInputError(RolewardenError):
-    """The command cannot use an input file; the message has the cause and the correction."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +40,9 @@ class Replayed:
     - `rule`, `function`: None if no rule matches. Then `reason` has the reason for which the function would ignore it.
     - `outcomes`, `policies`, `alert`: from the response of the function; `alert` is the subject of the mail.
     - `calls`: the AWS calls of the function, for example `iam:AttachRolePolicy`.
+    - `message`: the text of the mail, if messages were asked for and the function sent one.
+    - `mismatches`: if they were asked for, the rules that do not match, each with the parts of its pattern that the
+      event does not fit.
     """
 
     file: str
@@ -55,6 +57,8 @@ class Replayed:
     policies: Mapping[str, str] = field(default_factory=dict)
     alert: str = ""
     calls: tuple[str, ...] = ()
+    message: str = ""
+    mismatches: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     @shown
@@ -63,61 +67,23 @@ class Replayed:
         return tuple(o["role"] for o in self.outcomes if o["verdict"] in {"drifted", "unenforceable"})
 
 
-def read_events(path: Path) -> list[dict[str, Any]]:
-    """The events in a file: one in EventBridge's format, one CloudTrail record, or the `Records` of a trail.
-
-    Raises UnusableInputError.
-    """
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UnusableInputError(f"{path}: cannot be read: {error.strerror}: name a readable file") from None
-    except UnicodeDecodeError:
-        raise UnusableInputError(f"{path}: is not text: unpack the file of a trail with `gunzip {path.name}`") from None
-    except ValueError as error:
-        raise UnusableInputError(f"{path}: is not valid JSON: {error}: name a JSON file, see folder events") from None
-    records = found.get("Records") if isinstance(found, dict) else found
-    if isinstance(records, list) and records:
-        return [_event(path, record) for record in records]
-    return [_event(path, found)]
-
-
-def _event(path: Path, value: Any) -> dict[str, Any]:
-    if isinstance(value, dict) and "detail-type" in value and isinstance(value.get("detail"), dict):
-        return value
-    if isinstance(value, dict) and "eventName" in value and isinstance(value.get("eventSource"), str):
-        return {
-            "version": "0",
-            "id": value.get("eventID", ""),
-            "detail-type": "AWS API Call via CloudTrail",
-            "source": "aws." + value["eventSource"].split(".")[0],
-            "account": value.get("recipientAccountId", ""),
-            "time": value.get("eventTime", ""),
-            "region": value.get("awsRegion", ""),
-            "resources": [],
-            "detail": value,
-        }
-    raise UnusableInputError(
-        f"{path}: has no event: name a file with an EventBridge event, a CloudTrail record, or the Records of a trail"
-    )
-
-
-def replay_files(files: list[Path]) -> Generator[Replayed]:
+def replay_files(files: list[Path], *, messages: bool = False, mismatches: bool = False) -> Generator[Replayed]:
     """Replay the events of each file in order. Each file starts with the same seeded account.
+
+    - `messages`: whether AlertFunction also gets the events of the other functions, and results have its messages.
+    - `mismatches`: whether results name the rules that do not match.
 
     Raises UnusableInputError before the first event is replayed, and MissingExtraError.
     """
     read = [(path, read_events(here_or_shipped(path))) for path in files]
-    handlers: dict[str, Handler] = {}
-    with quiet(), _environment({"POWERTOOLS_METRICS_DISABLED": "true"}), staged_account() as staged:
+    no_metrics = {"POWERTOOLS_METRICS_DISABLED": "true"}
+    with quiet(), _environment(no_metrics), staged_account() as staged, _environment(staged.environment):
+        stage = _Stage(staged, messages=messages, mismatches=mismatches)
         as_staged = staged.aws.saved()
-        with _environment(staged.environment):
-            for path, events in read:
-                as_staged()
-                for event in events:
-                    local = _moved(event, {"account": staged.account, "region": staged.region})
-                    _record(local, staged.environment["HISTORY_TABLE"])
-                    yield from _replay(path.name, local, staged.template, staged.aws, handlers)
+        for path, events in read:
+            as_staged()
+            for event in events:
+                yield from stage.replay(path.name, event)
 
 
 def _record(event: dict[str, Any], table: str) -> None:
@@ -129,54 +95,154 @@ def _record(event: dict[str, Any], table: str) -> None:
         event["time"] = datetime.now(UTC).isoformat()
 
 
-def _moved(event: dict[str, Any], here: Mapping[str, str]) -> dict[str, Any]:
-    """The event, moved to the local account and region, because the template's rules match no other."""
-    text = json.dumps(event)
-    for key, local in here.items():
-        foreign = event.get(key)
-        if isinstance(foreign, str) and _PLACES[key].fullmatch(foreign):
-            text = text.replace(foreign, local)
-    moved: dict[str, Any] = json.loads(text)
-    return moved
+def moved(event: Mapping[str, Any], account: str, region: str) -> dict[str, Any]:
+    """The event as if it had happened in this account and region, because the template's rules match no other.
+
+    The account and the region of the event are replaced in the fields that hold one, and in ARNs. Names stay as they
+    are. An event without account or region gets these.
+    """
+    detail = mapping(event.get("detail"))
+    foreign = {
+        "account": str(event.get("account") or detail.get("recipientAccountId") or ""),
+        "region": str(event.get("region") or detail.get("awsRegion") or ""),
+    }
+    here = {"account": account, "region": region}
+    fields = {name: what for what, names in _FIELDS.items() for name in names}
+
+    def arn(found: re.Match[str]) -> str:
+        parts = {what: here[what] if found[what] == foreign[what] else found[what] for what in here}
+        return f"{found['begin']}:{parts['region']}:{parts['account']}:"
+
+    def of(value: Any, name: str = "") -> Any:
+        if isinstance(value, Mapping):
+            return {key: of(inside, key) for key, inside in value.items()}
+        if isinstance(value, list):
+            return [of(inside, name) for inside in value]
+        if not isinstance(value, str):
+            return value
+        if name in fields and value == foreign[fields[name]]:
+            return here[fields[name]]
+        return _ARN.sub(arn, value)
+
+    found: dict[str, Any] = of(event)
+    return {**found, "account": found.get("account") or account, "region": found.get("region") or region}
 
 
-_PLACES = {"account": re.compile(r"[0-9]{12}"), "region": re.compile(r"[a-z]+(-[a-z]+)+-[0-9]+")}
+_FIELDS = {"account": ("account", "accountId", "recipientAccountId"), "region": ("region", "awsRegion")}
+"""The fields of events and records that hold an account or a region."""
+
+_ARN = re.compile(r"(?P<begin>arn:[\w-]+:[\w-]+):(?P<region>[a-z0-9-]*):(?P<account>[0-9]{12}|):", re.ASCII)
 
 
-def _replay(
-    file: str, event: dict[str, Any], template: Any, aws: Any, handlers: dict[str, Handler]
-) -> Iterator[Replayed]:
-    request = parse_event(event)
-    cause = request.origin.cause
-    if event["detail-type"] != CLOUDTRAIL:
-        # Rolewarden's own events have their cause in the detail.
-        cause = Cause.from_dict(event["detail"].get("cause"))._replace(event_name=str(event["detail-type"]))
-    about = (file, cause.event_name, cause.actor, cause.time)
-    matcher = boto3.client("events", region_name="us-east-1")
-    rules = [
-        rule
-        for rule in template.rules()
-        if matcher.test_event_pattern(EventPattern=json.dumps(rule.pattern), Event=json.dumps(event))["Result"]
-    ]
-    if not rules:
-        reason = request.ignored.value if request.ignored else "Rolewarden's own call"
-        yield Replayed(*about, None, None, reason=reason)
-    for rule in rules:
-        if rule.function not in handlers:
-            handlers[rule.function] = _handler(*template.code(rule.function))
-        mark = aws.mark()
-        answer = handlers[rule.function](event, _context(rule.function, event))
-        yield Replayed(
-            *about,
-            rule.name,
-            rule.function,
-            reason=answer.get("request", {}).get("ignored", ""),
-            request=answer.get("request", {}),
-            outcomes=tuple(answer.get("outcomes", ())),
-            policies=answer.get("policies", {}),
-            alert=answer.get("alert", ""),
-            calls=tuple(f"{call.service}:{call.operation}" for call in aws.calls(mark)),
+class _Stage:
+    """The seeded account with the functions of the template, and the queues that get what the functions send."""
+
+    def __init__(self, staged: StagedAccount, *, messages: bool, mismatches: bool) -> None:
+        self._staged = staged
+        self._handlers: dict[str, Handler] = {}
+        self._matcher = boto3.client("events", region_name=staged.region)
+        self._shows_mismatches = mismatches
+        self._mails = self._own_events = ""
+        if messages:
+            self._add_queues(staged.environment["ALARM_TOPIC_ARN"])
+
+    def _add_queues(self, topic: str) -> None:
+        """Subscribe a queue to the alarm topic, and another one to the events that the functions put."""
+        sqs = boto3.client("sqs", region_name=self._staged.region)
+        self._mails, self._own_events = (
+            sqs.create_queue(QueueName=f"replay-{name}")["QueueUrl"] for name in ("mails", "events")
         )
+        arns = [
+            sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+            for url in (self._mails, self._own_events)
+        ]
+        boto3.client("sns", region_name=self._staged.region).subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arns[0])
+        self._matcher.put_rule(Name="replay", EventPattern=json.dumps({"source": [SOURCE]}))
+        self._matcher.put_targets(Rule="replay", Targets=[{"Id": "1", "Arn": arns[1]}])
+
+    def replay(self, file: str, event: Mapping[str, Any]) -> Iterator[Replayed]:
+        """Replay one event, and then the events that the functions put about it, if messages are asked for."""
+        local = moved(event, self._staged.account, self._staged.region)
+        _record(local, self._staged.environment["HISTORY_TABLE"])
+        yield from self._replay(file, local)
+        for own in self._taken(self._own_events):
+            yield from (each for each in self._replay(file, own) if each.function == "AlertFunction")
+
+    def _replay(self, file: str, event: dict[str, Any]) -> Iterator[Replayed]:
+        request = parse_event(event)
+        cause = request.origin.cause
+        if event["detail-type"] != CLOUDTRAIL:
+            # Rolewarden's own events have their cause in the detail.
+            cause = Cause.from_dict(event["detail"].get("cause"))._replace(event_name=str(event["detail-type"]))
+        about = (file, cause.event_name, cause.actor, cause.time)
+        rules = list(self._staged.template.rules())
+        matching = [rule for rule in rules if self._matches(rule.pattern, event)]
+        others = [rule for rule in rules if rule not in matching] if self._shows_mismatches else []
+        mismatches = {rule.name: tuple(self._mismatches(rule.pattern, event)) for rule in others}
+        if not matching:
+            reason = request.ignored.value if request.ignored else "Rolewarden's own call"
+            yield Replayed(*about, None, None, reason=reason, mismatches=mismatches)
+        for rule in matching:
+            if rule.function not in self._handlers:
+                self._handlers[rule.function] = _handler(*self._staged.template.code(rule.function))
+            aws = self._staged.aws
+            mark = aws.mark()
+            answer = self._handlers[rule.function](event, _context(rule.function, event))
+            calls = tuple(f"{call.service}:{call.operation}" for call in aws.calls(mark))
+            yield Replayed(
+                *about,
+                rule.name,
+                rule.function,
+                reason=answer.get("request", {}).get("ignored", ""),
+                request=answer.get("request", {}),
+                outcomes=tuple(answer.get("outcomes", ())),
+                policies=answer.get("policies", {}),
+                alert=answer.get("alert", ""),
+                calls=calls,
+                message="\n\n".join(mail["Message"] for mail in self._taken(self._mails)),
+                mismatches=mismatches,
+            )
+            mismatches = {}
+
+    def _taken(self, queue: str) -> list[dict[str, Any]]:
+        """The messages of a queue, which are then gone. Empty if messages are not asked for."""
+        if not queue:
+            return []
+        sqs, found = boto3.client("sqs", region_name=self._staged.region), []
+        while messages := sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages"):
+            for message in messages:
+                found.append(json.loads(message["Body"]))
+                sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+        return found
+
+    def _matches(self, pattern: Mapping[str, Any], event: Mapping[str, Any]) -> bool:
+        answer = self._matcher.test_event_pattern(EventPattern=json.dumps(pattern), Event=json.dumps(event))
+        return bool(answer["Result"])
+
+    def _mismatches(self, pattern: Mapping[str, Any], event: Mapping[str, Any]) -> Iterator[str]:
+        """The parts of a pattern that the event does not fit, each with the value of the event."""
+        for path, part in _parts(pattern):
+            if self._matches(part, event):
+                continue
+            if path[-1] == "$or":
+                yield f"no alternative of {'.'.join(path)} fits"
+                continue
+            value: Any = event
+            for key in path:
+                value = mapping(value).get(key)
+            yield f"{'.'.join(path)} is {'missing' if value is None else json.dumps(value)}"
+
+
+def _parts(pattern: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
+    """The path of each field in a pattern, and the pattern with this field alone. An `$or` is one field."""
+    for key, inside in pattern.items():
+        if isinstance(inside, Mapping):
+            yield from _parts(inside, (*path, key))
+            continue
+        part: dict[str, Any] = {key: inside}
+        for outer in reversed(path):
+            part = {outer: part}
+        yield (*path, key), part
 
 
 def _handler(path: Path, name: str) -> Handler:

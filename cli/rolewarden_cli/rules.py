@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -21,10 +21,6 @@ from rolewarden_cli.answers import HIDDEN, merged, shown_as
 from rolewarden_cli.console import counted, progress
 
 DEFAULT_FILE = Path("layers/guardrails/guardrails.yaml")
-
-
-class UnwritableError(RolewardenError):
-    """The command cannot write a file; the message says how to name another one."""
 
 
 class UnreadableError(RolewardenError):
@@ -158,20 +154,6 @@ def left_open(guardrail: Guardrail) -> list[str]:
     if (bedrock or jumpstart) and guardrail.shared_spaces is Allowance.ALLOW:
         found.append("shared spaces, which run as a role of the domain (`shared_spaces`)")
     return found
-
-
-def write(texts: Mapping[str, str], folder: Path) -> list[Path]:
-    """Write each text to `folder` as `<name of the policy>.json`, and give the files. Raises UnwritableError."""
-    written = [folder / f"{name}.json" for name in texts]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for text, target in zip(texts.values(), written, strict=True):
-            target.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UnwritableError(
-            f"{error.filename or folder}: cannot be written: {error.strerror}: give another folder with --out"
-        ) from None
-    return written
 
 
 def readable(policy: Policy) -> str:

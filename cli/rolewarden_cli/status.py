@@ -67,7 +67,8 @@ class Status:
 
     - `last_sweep`: the newest sweep that has ended, None without one in the last week.
     - `running`: the newest sweep if it has not ended.
-    - `governed`, `exempt`: the governed roles of the last sweep, and the exempt ones of them.
+    - `governed`: the roles that need a guardrail by the last sweep, without the exempt ones.
+    - `exempt`: the roles whose exemption held in the last sweep.
     - `lost`: the tables that no longer exist, so that what they recorded is not known.
     - `measured`: how long a role stays unprotected, as drills measured it.
     - `unenforceable`: the newest entry of each role, subject and exemption, if it is an unresolved finding.
@@ -89,9 +90,9 @@ class Status:
     @property
     @shown
     def covered(self) -> int:
-        """The number of protected roles: the governed roles without the exempt ones and those with a finding."""
+        """The number of protected roles: the governed roles without those that have a finding."""
         left = {folded(entry.about) for entry in self.unenforceable if entry.kind == RoleFinding.detail_type}
-        return max(0, self.governed - self.exempt - len(left))
+        return max(0, self.governed - len(left))
 
     @property
     def sweep_age(self) -> timedelta | None:
@@ -125,6 +126,7 @@ def read_status(connection: Connection, now: datetime) -> Status:
     with _unless_lost(connection, tables.history, "HistoryTable", lost):
         recorded = read_history(connection, since=now - MEASURED)
     last = next((sweep for sweep in reversed(sweeps) if sweep.completed), None)
+    roles, exempt = (last.completed.get(what, 0) if last else 0 for what in ("roles", "exempt"))
     running = sweeps[-1] if sweeps and not sweeps[-1].completed else None
     entries = [entry for entry in recorded if entry.at >= now - FINDING_LIFETIME]
     newest: dict[str, Entry] = {}
@@ -136,8 +138,8 @@ def read_status(connection: Connection, now: datetime) -> Status:
         now,
         last,
         running,
-        last.completed.get("roles", 0) if last else 0,
-        last.completed.get("exempt", 0) if last else 0,
+        roles - exempt,
+        exempt,
         tuple(_contested(entries, now)),
         tuple(entry for entry in newest.values() if _is_wrong(entry)),
         sum(entry.kind == RoleRemediated.detail_type and entry.at >= now - timedelta(days=1) for entry in entries),

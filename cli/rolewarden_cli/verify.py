@@ -40,28 +40,32 @@ NOT_DENIED = "read the reason with `rolewarden explain {role} {model}`"
 class Unsettled:
     """A fact about AWS that Rolewarden rests on, which only an account can settle.
 
-    `live` says how to settle it, and `matters` what happens if it is wrong. The protection itself depends on a
-    `decisive` one.
+    `live` says how to settle it, and `matters` what happens if it is wrong. The protection itself depends on one with a
+    `decisive` place, from 1. The place of the others is 0.
     """
 
     id: str
     claim: str
     matters: str
     live: str
-    decisive: bool = False
+    decisive: int = 0
 
 
 def unsettled(drills: Iterable[JudgedDrill]) -> tuple[Unsettled, ...]:
-    """The facts that only an account can settle, without those that the drills have just settled."""
+    """The facts that only an account can settle, the decisive ones first.
+
+    Those that the drills have just settled are left out.
+    """
     pulses = [one for one in drills if one.drill.endswith("pulse")]
     settled = SETTLED_BY_PULSES if pulses and all(one.is_well for one in pulses) else frozenset()
     subjects = yaml.safe_load(CLAIMS.read_text(encoding="utf-8"))
-    return tuple(
-        Unsettled(claim["id"], claim["claim"], claim["matters"], claim["live"], claim.get("decisive", False))
+    found = (
+        Unsettled(claim["id"], claim["claim"], claim["matters"], claim["live"], claim.get("decisive", 0))
         for subject in subjects
         for claim in subject["claims"]
         if claim["evidence"] == NOT_VERIFIED and claim["id"] not in settled
     )
+    return tuple(sorted(found, key=lambda one: (one.decisive == 0, one.decisive)))
 
 
 def model_checks(connection: Connection, role: str, model: str, *, real: bool) -> Iterator[Check]:

@@ -61,13 +61,16 @@ def _serve(options: argparse.Namespace) -> int:
     if options.seed or options.stage:
         seed(aws)
     if options.stage:
+        from rolewarden_cli.connect import quiet
+
         from rolewarden_local.scenes.deploy import write_invoke_environment
         from rolewarden_local.scenes.stage import stage
         from rolewarden_local.scenes.template import Template
 
         root = shipped.ROOT
         template = Template(root / "template.yaml", region=REGION, account=ACCOUNT_ID)
-        with aws.connected():
+        # The log lines of the code that stages the account are meant for the log of a function.
+        with quiet(), aws.connected():
             guardrails = root / "layers" / "guardrails" / "guardrails.yaml"
             environment = stage(template, Aws(), account=ACCOUNT_ID, guardrails=guardrails)
         if shipped.IS_CHECKOUT:

@@ -30,6 +30,7 @@ from rolewarden_local.emulated.judge import (
 )
 
 SDK_TAG = "aws:RequestTag/sagemaker-sdk:jumpstart-model-id"
+USER = "aws:SourceIdentity"
 STUDIO_TAG = "aws:ResourceTag/sagemaker-studio:jumpstart-model-id"
 NOVA = "arn:aws:bedrock:us-east-1::foundation-model/amazon.nova-pro-v1:0"
 GLOBAL_NOVA = "arn:aws:bedrock:::foundation-model/amazon.nova-pro-v1:0"
@@ -70,6 +71,13 @@ CONDITIONS = [
     ("StringNotEquals", {SDK_TAG: "mpt"}, {}, True),
     ("StringNotEquals", {SDK_TAG: ["mpt", "t5"]}, {SDK_TAG: "t5"}, False),
     ("StringNotEquals", {SDK_TAG: ["mpt", "t5"]}, {SDK_TAG: "falcon"}, True),
+    ("StringEqualsIgnoreCase", {USER: ["ana", "ben"]}, {USER: "Ben"}, True),
+    ("StringEqualsIgnoreCase", {USER: "ana"}, {USER: "anabel"}, False),
+    ("StringEqualsIgnoreCase", {USER: "an*"}, {USER: "ana"}, False),
+    ("StringEqualsIgnoreCase", {USER: "ana"}, {}, False),
+    ("StringNotEqualsIgnoreCase", {USER: ["ana", "Ben"]}, {USER: "BEN"}, False),
+    ("StringNotEqualsIgnoreCase", {USER: ["ana", "Ben"]}, {USER: "carla"}, True),
+    ("StringNotEqualsIgnoreCase", {USER: "ana"}, {}, True),
     ("StringLike", {SDK_TAG: "huggingface-*-t5-*"}, {SDK_TAG: "huggingface-text2text-flan-t5-xl"}, True),
     ("StringLike", {SDK_TAG: "huggingface-*"}, {SDK_TAG: "meta-llama"}, False),
     ("StringLike", {SDK_TAG: "huggingface-*"}, {SDK_TAG: "HuggingFace-mpt"}, False),
@@ -304,7 +312,7 @@ def test_a_policy_changed_in_place_is_evaluated_again():
         ({"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}}, "IpAddress"),
         ({"NumericLessThan": {"s3:max-keys": "10"}}, "NumericLessThan"),
         ({"BinaryEquals": {"key": "QmluYXJ5"}}, "BinaryEquals"),
-        ({"StringEqualsIgnoreCase": {SDK_TAG: "MPT"}}, "StringEqualsIgnoreCase"),
+        ({"StringEqualsIgnoreCaseIfExists": {SDK_TAG: "MPT"}}, "StringEqualsIgnoreCaseIfExists"),
         ({"ForAnyValue:StringNotLike": {"aws:TagKeys": "a"}}, "ForAnyValue:StringNotLike"),
         ({"ForAllValues:StringLikeIfExists": {"aws:TagKeys": "a"}}, "ForAllValues:StringLikeIfExists"),
         ({"StringMatches": {SDK_TAG: "a"}}, "StringMatches"),

@@ -21,7 +21,7 @@ CLIENT: dict[str, Any] = {"region_name": "us-east-1", "aws_access_key_id": "test
 
 @pytest.fixture
 def server():
-    command = [sys.executable, "-m", "rolewarden_local", "serve", "--port", "0", "--seed"]
+    command = [sys.executable, "-m", "rolewarden_local", "serve", "--port", "0", "--stage"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     yield process
     process.kill()
@@ -31,6 +31,7 @@ def server():
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_command_serves_a_seeded_account_until_it_is_terminated(server, number):
     said = server.stdout.readline()
+    assert said.startswith("ready: "), "no log line of a function precedes it"
     url = next(word for word in said.split() if word.startswith("http://"))
     with urllib.request.urlopen(f"{url}/_ministack/health") as health:  # noqa: S310
         assert json.load(health)["services"]

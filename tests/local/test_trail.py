@@ -97,7 +97,7 @@ def test_a_page_has_fifty_events_at_most(trail, iam, role):
 def test_an_unsupported_lookup_is_rejected(trail, role):
     two = by("EventName", "CreateRole")["LookupAttributes"] + by("Username", "root")["LookupAttributes"]
     assert refusal(trail.lookup_events, LookupAttributes=two)[0] == "InvalidLookupAttributesException"
-    assert refusal(trail.lookup_events, **by("ResourceName", role))[0] == "InvalidLookupAttributesException"
+    assert refusal(trail.lookup_events, **by("Nickname", role))[0] == "InvalidLookupAttributesException"
     assert refusal(trail.lookup_events, NextToken="none")[0] == "InvalidNextTokenException"
     now = datetime.now(UTC)
     assert refusal(trail.lookup_events, StartTime=now, EndTime=now - timedelta(1))[0] == "InvalidTimeRangeException"
@@ -126,3 +126,43 @@ def test_the_request_id_of_an_answer_is_the_one_in_the_event(aws, iam, role):
     with aws.failing("TagRole", "AccessDenied", status=403), pytest.raises(ClientError) as refused:
         iam.tag_role(RoleName=role, Tags=[])
     assert told(refused.value.response)
+
+
+def asked(model: str, region: str = "us-east-1") -> dict[str, Any]:
+    """Call a model, and return the record of the call."""
+    boto3.client("bedrock-runtime", region).converse(modelId=model, messages=[])
+    [event, *_] = boto3.client("cloudtrail", region).lookup_events(**by("EventName", "Converse"))["Events"]
+    found: dict[str, Any] = json.loads(event["CloudTrailEvent"])
+    return found
+
+
+def test_a_call_of_a_model_is_a_read_only_event_with_the_model_as_the_caller_gave_it(aws):
+    arn = "arn:aws:bedrock:eu-west-1:111122223333:application-inference-profile/abc"
+    for model in ("anthropic.claude-v2:1", arn):
+        record = asked(model, "eu-west-1")
+        assert record["requestParameters"] == {"modelId": model}
+        assert (record["eventSource"], record["awsRegion"]) == ("bedrock.amazonaws.com", "eu-west-1")
+        assert (record["readOnly"], record["eventCategory"]) == (True, "Management")
+        assert "additionalEventData" not in record
+
+
+def test_a_call_through_a_cross_region_profile_has_the_region_that_served_it(aws):
+    record = asked("eu.amazon.nova-pro-v1:0", "eu-west-1")
+    assert (record["awsRegion"], record["additionalEventData"]) == ("eu-west-1", {"inferenceRegion": "eu-central-1"})
+
+
+def test_every_way_to_call_a_model_is_found_by_its_source_and_goes_to_no_rule(aws, trail):
+    runtime = boto3.client("bedrock-runtime", "us-east-1")
+    runtime.converse_stream(modelId="amazon.nova-pro-v1:0", messages=[])
+    runtime.invoke_model(modelId="amazon.nova-pro-v1:0", body=b"{}")
+    runtime.invoke_model_with_response_stream(modelId="amazon.nova-pro-v1:0", body=b"{}")
+    found = trail.lookup_events(**by("EventSource", "bedrock.amazonaws.com"))
+    assert names(found) == ["InvokeModelWithResponseStream", "InvokeModel", "ConverseStream"]
+
+
+def test_an_event_of_iam_is_found_by_its_resource(trail, iam, role):
+    iam.attach_role_policy(RoleName=role, PolicyArn=READ_ONLY)
+    assert names(trail.lookup_events(**by("ResourceName", role))) == ["AttachRolePolicy", "CreateRole"]
+    assert names(trail.lookup_events(**by("ResourceName", READ_ONLY))) == ["AttachRolePolicy"]
+    assert names(trail.lookup_events(**by("ResourceType", "AWS::IAM::Policy"))) == ["AttachRolePolicy"]
+    assert names(trail.lookup_events(**by("ResourceName", "another"))) == []

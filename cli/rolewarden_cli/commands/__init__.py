@@ -43,7 +43,7 @@ COMMANDS = {
     "plan": Command(
         "Show the changes that enforcing guardrails.yaml would make.",
         "nothing is left to do",
-        "changes are pending, a role cannot be protected, or something could not be read",
+        "changes are pending, a role cannot be protected, SCPs would deny calls, or something could not be read",
     ),
     "enforce": Command(
         "Make the changes of the plan, after asking.",

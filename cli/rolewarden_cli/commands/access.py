@@ -91,16 +91,27 @@ def _show_columns(out: Console, found: AccessMatrix) -> None:
         table.add_column(str(number), no_wrap=True)
     for row in found.rows:
         cells = [found.cell(row, number) for number in range(len(found.models))]
-        roles = filter(None, (row.role, row.bedrock_role))
+        roles = filter(None, (row.session, row.bedrock_role))
         name = lines(Text(row.label, "bold"), *(Text(f"  {role}", "bright_black") for role in roles))
         table.add_row(name, *(_cell(cell, letters) for cell in cells))
     out.print()
     out.print(table)
     out.print()
+    _show_limits(out, found)
     legend = Table.grid(padding=(0, 2, 0, 0))
     for (allowed, why), letter in letters.items():
         legend.add_row(Text(f"{'yes' if allowed else 'no'} {letter}", color(allowed)), why)
     out.print(legend)
+
+
+def _show_limits(out: Console, found: AccessMatrix) -> None:
+    """Say for which sessions the rows of users count who differ from the other users of their role."""
+    if any(row.source_identity for row in found.rows):
+        out.print(
+            "A row with `as NAME` counts for sessions of this user's apps only. Jobs, notebook instances and shared "
+            "spaces carry no source identity, or may carry none, and get what the default user of the domain gets."
+        )
+        out.print()
 
 
 def _cell(decision: Decision, letters: dict[tuple[bool, str], str]) -> Text:
@@ -134,12 +145,15 @@ def _show_groups(out: Console, found: AccessMatrix, *, most: int) -> None:
         groups[tuple((decision.allowed, _why(decision)) for decision in decisions)].append(row)
     for cells_of_group, rows in groups.items():
         out.print(heading(few([row.label for row in rows], most)))
-        names = sorted({role for row in rows for role in (row.role, row.bedrock_role) if role})
+        names = sorted({role for row in rows for role in (row.session, row.bedrock_role) if role})
         out.print(indented(Text(f"by {few(names, most)}", "bright_black"), 2))
         for family, title in (("bedrock", "Bedrock"), ("jumpstart", "JumpStart")):
             cells = [(m, *cell) for m, cell in zip(found.models, cells_of_group, strict=True) if m.family == family]
             if cells:
                 _show_family(out, title, cells)
+    if any(row.source_identity for row in found.rows):
+        out.print()
+    _show_limits(out, found)
 
 
 def _show_family(out: Console, title: str, cells: Sequence[tuple[Model, bool, str]]) -> None:

@@ -16,7 +16,7 @@ from rolewarden_cli.actors import without_actors
 from rolewarden_cli.answers import print_json
 from rolewarden_cli.connect import Connection, of_an_account
 from rolewarden_cli.console import DIGEST, VERDICT_COLORS, indented, time_text
-from rolewarden_cli.history import DRILLS, Entry, parsed_time, read_history
+from rolewarden_cli.history import DRILLS, Entry, need_role, parsed_time, read_history
 from rolewarden_cli.options import AsJson, WithoutActors
 
 
@@ -38,6 +38,8 @@ def run_history(
     """
     start = parsed_time(since, datetime.now(UTC)) if since else None
     found = read_history(connection, role=role, since=start, actor=actor)
+    if role and not found:
+        need_role(connection, role)
     found = found if drills else tuple(entry for entry in found if entry.kind not in DRILLS)
     if no_actors:
         found = tuple(map(without_actors, found))

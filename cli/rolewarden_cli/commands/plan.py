@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 from rolewarden.bindings import EMR_ACCESS, EMR_RUNTIME, MODEL_REGISTER, ROLE, RSTUDIO, USER_PROFILE, Binding
+from rolewarden.guardrails import Rules
 from rolewarden.verdicts import Verdict
 
 from rolewarden_cli import console, options
@@ -24,10 +29,13 @@ from rolewarden_cli.console import (
     policy_name,
     show_reason,
     show_unread,
+    time_text,
 )
-from rolewarden_cli.options import All, AsJson, Guardrails
+from rolewarden_cli.inventory import take
+from rolewarden_cli.options import All, AsJson, Guardrails, UsageError
 from rolewarden_cli.plan import DIRECT_DEPLOYMENT, Plan, PlannedRole, read_plan
-from rolewarden_cli.rules import DEFAULT_FILE
+from rolewarden_cli.rollout import TRAIL_DAYS, Observation, Rollout, read_rollout, turns_in
+from rolewarden_cli.rules import DEFAULT_FILE, CheckedFile
 
 MOST_ROLES = 50
 """Number of roles of a domain that the output shows without `--all`."""
@@ -38,22 +46,41 @@ ROLE_NAME = 26
 FEW = 3
 """Number of subjects of a role that the output shows in its line."""
 
+DAYS = 30
+"""Number of days of calls that `--prevention` reads unless the user gives another one."""
+
 
 @of_an_account
 def run_plan(
     connection: Connection,
     guardrails: Guardrails = DEFAULT_FILE,
     everything: All = False,
+    prevention: Annotated[bool, typer.Option("--prevention", help="Show instead which recorded calls the service "
+                                             "control policies of models would deny.")] = False,
+    days: Annotated[int | None, typer.Option(metavar="N", help="With --prevention: the days of calls, 30 if not given "
+                                             "and at most 90.")] = None,
+    trail: Annotated[list[Path] | None, typer.Option(metavar="PATH", help="With --prevention: log files of a trail or "
+                                                     "a result of CloudTrail Lake, instead of the event history. You "
+                                                     "can repeat this option.")] = None,
     as_json: AsJson = False,
-) -> None:
+) -> None:  # fmt: skip
     """Show the changes that enforcing guardrails.yaml would make, and the roles that cannot be protected.
 
     The command only reads, and it needs no deployed stack. Its last line names the command to run next, which depends
     on the rules of the deployed stack.
 
+    With --prevention, the command lists the principals to which the SCPs of `rolewarden compile --scp` would deny calls
+    that they made. It recommends an action for each. It reads CloudTrail's event history of the given regions, with two
+    requests a second.
+
     Example: rolewarden plan --local
     """
     rules = options.rules_in(guardrails)
+    if prevention:
+        asked = Observation(DAYS if days is None else days, tuple(trail or ()))
+        options.end(is_done=_show_prevention(connection, guardrails, rules, asked, as_json).is_done)
+    if days is not None or trail:
+        raise UsageError("--days and --trail are for service control policies: give --prevention, too")
     with console.progress() as progress:
         found = read_plan(connection, rules, options.today(), progress)[1]
     if as_json:
@@ -61,6 +88,66 @@ def run_plan(
     else:
         show_plan(console.console(), found, everything=everything)
     options.end(is_done=found.is_done)
+
+
+def _show_prevention(connection: Connection, file: Path, rules: Rules, asked: Observation, as_json: bool) -> Rollout:
+    """Print what the SCPs of `rules`, which are those of `file`, would deny. Raises UsageError."""
+    if not 1 <= asked.days <= TRAIL_DAYS:
+        raise UsageError(
+            f"--days {asked.days}: CloudTrail's event history has {TRAIL_DAYS} days: give 1 to {TRAIL_DAYS}"
+        )
+    with console.progress() as progress:
+        inventory = take(connection, rules, progress)
+        read = read_rollout(connection, inventory, rules, asked, turns_in(connection.place), progress)
+    found = replace(read, unprevented=tuple(map(str, CheckedFile.at(file).checked.unprevented)))
+    if as_json:
+        print_json(found)
+    else:
+        show_rollout(console.console(), found)
+    return found
+
+
+def show_rollout(out: Console, found: Rollout) -> None:
+    """Print what the SCPs would deny, what they cannot see, and what the history cannot show."""
+    out.print(Text(f"account {found.account}, {counted(found.days, 'day')} until now", "bold"))
+    out.print(f"{counted(found.records, 'record')} read from {found.source}")
+    if found.is_management:
+        out.print(
+            Text("This is the management account: no SCP restricts its callers, and its calls are left out.", "yellow")
+        )
+    if found.denied:
+        out.print(heading("principals with calls that the SCPs would deny"))
+    for one in found.denied:
+        where = "" if one.account == found.account else f" in account {one.account}"
+        out.print(indented(Text.assemble((one.principal, "bold"), where), 2))
+        calls = f"{counted(one.calls, 'call')} of {few(one.models, FEW)} in {few(one.regions, FEW)}"
+        out.print(indented(Text(calls, "red"), 4))
+        out.print(indented(f"first {time_text(one.first)}, last {time_text(one.last)}", 4))
+        if not one.in_sagemaker:
+            out.print(indented("`rolewarden compile --scp --scope sagemaker` would allow them", 4))
+        if one.used_by:
+            out.print(indented(f"used by {few(one.used_by, FEW)}", 4))
+        if one.guardrail_needed:
+            out.print(indented("allowed if they name the Amazon Bedrock Guardrail, which is not recorded", 4))
+        out.print(indented(Text.assemble((f"{one.choice}: ", "bold"), one.recommendation), 4))
+    if found.wider:
+        out.print(heading("subjects whose role is wider than their assignment"))
+    for subject in found.wider:
+        out.print(indented(Text.assemble((subject.subject, "bold"), f"  works as {subject.role}"), 2))
+        out.print(indented(Text(f"keeps {few(subject.reaches, FEW)}", "yellow"), 4))
+        out.print(indented(subject.recommendation, 4))
+    if found.unprevented:
+        out.print(heading("rules that an SCP cannot see"))
+    for line in found.unprevented:
+        out.print(indented(line, 2))
+    out.print(heading("calls that the event history cannot show, and that the SCPs deny: verify them"))
+    for unseen in found.unseen:
+        out.print(indented(Text(unseen.why), 2))
+        out.print(indented(Text(unseen.verify, "bright_black"), 4))
+    show_unread(out, found.unread)
+    out.print()
+    denied = f"{counted(found.calls, 'call')} of {counted(len(found.denied), 'principal')} would be denied"
+    out.print(Text(denied if found.denied else "no recorded call would be denied", "bold"))
 
 
 def show_plan(out: Console, plan: Plan, *, everything: bool = False, ends: bool = True) -> None:
@@ -193,14 +280,24 @@ def _done_to(role: PlannedRole) -> Iterator[Text]:
 
 
 def _show_shared(out: Console, plan: Plan) -> None:
-    if not plan.shared:
-        return
-    out.print(heading("guardrails that cannot be enforced: the user profile uses its domain's role"))
+    if plan.shared:
+        out.print(heading("assignments that cannot be enforced: the user profile uses its domain's role"))
     for shared in plan.shared:
         name = f"{shared.domain_name or shared.domain_id}/{shared.user_profile}"
-        line = Text.assemble((name, "bold"), f"  needs {', '.join(shared.guardrails)}, uses role {shared.role}")
+        needs = [f"needs {', '.join(shared.guardrails)}"] if shared.guardrails else []
+        needs += [f"also gets {', '.join(shared.also)}"] if shared.also else []
+        line = Text.assemble((name, "bold"), f"  {', '.join(needs)}, uses role {shared.role}: {shared.why}")
         out.print(indented(line, 2))
-    out.print(indented(plan.shared[0].recommendation, 4))
+    for action in dict.fromkeys(shared.recommendation for shared in plan.shared):
+        out.print(indented(action, 4))
+    if plan.told_apart:
+        out.print(heading("assignments enforced by source identity: the user profile uses its domain's role"))
+    for one in plan.told_apart:
+        name = f"{one.domain_name or one.domain_id}/{one.user_profile}"
+        parts = [f"also {', '.join(one.only)}"] if one.only else []
+        parts += [f"not {', '.join(one.free_of)}"] if one.free_of else []
+        out.print(indented(Text.assemble((name, "bold"), f"  {', '.join(parts)}, uses role {one.role}"), 2))
+        out.print(indented(one.limits, 4))
 
 
 def _show_exemptions(out: Console, plan: Plan) -> None:

@@ -15,26 +15,32 @@ from rich.text import Text
 
 from rolewarden_cli import console
 from rolewarden_cli.answers import print_json
-from rolewarden_cli.console import VERDICT_COLORS, counted
+from rolewarden_cli.console import VERDICT_COLORS, counted, heading
+from rolewarden_cli.lines import print_document
 from rolewarden_cli.options import AsJson, end
 from rolewarden_cli.replay import Replayed, replay_files
 
 
 def run_replay(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Events as EventBridge delivers them, "
-                                                "CloudTrail records, or a trail's Records file.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Events of EventBridge or records of CloudTrail, "
+                                                "also as `lookup-events` prints them, or as JSON lines.")],
+    alert: Annotated[bool, typer.Option("--alert", help="Print the whole message of each alert, also of alerts about "
+                                        "the results of the functions.")] = False,
+    why: Annotated[bool, typer.Option("--why", help="Name the rules that do not match, and the fields that "
+                                      "differ.")] = False,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Replay events through the template's rules and functions on a seeded local account.
 
-    The command calls no AWS service and needs no AWS account. Each file starts from the same seeded account.
+    The command calls no AWS service and needs no AWS account. Each file starts from the same seeded account. The
+    account and the region of an event become those of this account, and names stay as they are.
 
     Example: rolewarden replay events/detach_role_policy.json
     """
     out = console.console()
     done: list[Replayed] = []
     # An interrupted replay ends here, and not when its generator is collected: it changes the environment.
-    with closing(replay_files(files)) as events:
+    with closing(replay_files(files, messages=alert, mismatches=why)) as events:
         for replayed in events:
             if done and not as_json:
                 out.print()
@@ -70,11 +76,16 @@ def show_replayed(out: Console, replayed: Replayed) -> None:
         rows.add_row("  policy", f"{policy}  {change}")
     if replayed.alert:
         rows.add_row("  alert", Text(replayed.alert, "bold"))
+    for rule, fields in replayed.mismatches.items():
+        rows.add_row("  no match", f"{rule}: {'; '.join(fields)}")
     if replayed.rule is not None:
         counted = Counter(replayed.calls)
         calls = ", ".join(call if n == 1 else f"{n} x {call}" for call, n in counted.items())
         rows.add_row("  calls", f"{len(replayed.calls)}: {calls}" if calls else "none")
     out.print(rows)
+    if replayed.message:
+        out.print(heading(replayed.alert))
+        print_document(replayed.message.rstrip())
 
 
 def _outcome(outcome: Mapping[str, Any]) -> Text:

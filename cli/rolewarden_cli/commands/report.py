@@ -11,15 +11,15 @@ import typer
 
 from rolewarden_cli import console, options
 from rolewarden_cli.connect import Connection, of_an_account
+from rolewarden_cli.files import need_writable, write_file
 from rolewarden_cli.history import parsed_time
-from rolewarden_cli.lines import print_line
 from rolewarden_cli.models import models
 from rolewarden_cli.notes import note
 from rolewarden_cli.options import Guardrails, ModelPatterns, WithoutActors
 from rolewarden_cli.report import render
 from rolewarden_cli.report.gather import gather
 from rolewarden_cli.report.snapshot import read_earlier
-from rolewarden_cli.rules import DEFAULT_FILE, UnwritableError
+from rolewarden_cli.rules import DEFAULT_FILE
 
 
 @of_an_account
@@ -43,6 +43,7 @@ def run_report(  # noqa: PLR0913, PLR0917 - an option each
 
     Example: rolewarden report -o report.html --local
     """
+    need_writable(out)
     rules, now = options.rules_in(guardrails), datetime.now(UTC)
     earlier = read_earlier(since_report) if since_report else None
     start, columns = parsed_time(since, now), models(connection, model or ())
@@ -56,8 +57,4 @@ def run_report(  # noqa: PLR0913, PLR0917 - an option each
         found = found.without_people()
     if earlier:
         found = replace(found, comparison=earlier.compare(found))
-    try:
-        out.write_text(render(found), encoding="utf-8")
-    except OSError as error:
-        raise UnwritableError(f"{out}: cannot be written: {error.strerror}: give another file with --out") from None
-    print_line(out)
+    write_file(out, render(found))

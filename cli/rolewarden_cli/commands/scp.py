@@ -15,11 +15,12 @@ from rolewarden_cli.admission import AdmissionPolicies
 from rolewarden_cli.connect import Connection, of_an_account
 from rolewarden_cli.console import counted
 from rolewarden_cli.deployers import APPROVER, deployer_patterns, read_trusts
-from rolewarden_cli.lines import print_document, print_line
+from rolewarden_cli.files import need_writable, write_file
+from rolewarden_cli.lines import print_document
 from rolewarden_cli.notes import note
 from rolewarden_cli.options import Guardrails, UsageError, local_rules, rules_in
 from rolewarden_cli.protect import BOUNDARY_NAME, Protection, compact, text
-from rolewarden_cli.rules import DEFAULT_FILE, UnwritableError
+from rolewarden_cli.rules import DEFAULT_FILE
 
 
 @of_an_account
@@ -51,6 +52,7 @@ def run_scp(
 
     Example: rolewarden scp --deployer arn:aws:iam::111122223333:role/deploy-rolewarden --out scp.json
     """
+    need_writable(out)
     if admission:
         if boundary or deployer:
             raise UsageError("--admission prints another policy: give it without --boundary and --deployer")
@@ -76,7 +78,7 @@ def run_scp(
     if out is None:
         print_document(text(document))
     else:
-        _write(out, text(document) + "\n")
+        write_file(out, text(document) + "\n")
 
 
 def _print_admission(connection: Connection, approver: Sequence[str], guardrails: Path, out: Path | None) -> None:
@@ -99,7 +101,7 @@ def _print_admission(connection: Connection, approver: Sequence[str], guardrails
         return
     for number, document in enumerate(documents.values(), start=1):
         # White space counts in an SCP, so a file has none.
-        _write(out.with_stem(f"{out.stem}-{number}") if number > 1 else out, compact(document))
+        write_file(out.with_stem(f"{out.stem}-{number}") if number > 1 else out, compact(document))
 
 
 def _sizes(documents: dict[str, Document], of_models: int) -> list[str]:
@@ -114,11 +116,3 @@ def _sizes(documents: dict[str, Document], of_models: int) -> list[str]:
         others = SLOTS - FREE_SLOTS
         together += f". Others take about {others}: attach a part to a level above, because denies add up"
     return [*lines, together]
-
-
-def _write(out: Path, content: str) -> None:
-    try:
-        out.write_text(content, encoding="utf-8")
-    except OSError as error:
-        raise UnwritableError(f"{out}: cannot be written: {error.strerror}: give another file with --out") from None
-    print_line(out)

@@ -31,6 +31,7 @@ def run_status(
 
     Example: rolewarden status --local
     """
+    connection.deployed()
     found = read_status(connection, datetime.now(UTC))
     if as_json:
         print_json(found)
@@ -97,7 +98,7 @@ def _surplus(found: Status) -> RenderableType:
 def _coverage(found: Status) -> str:
     if found.last_sweep is None:
         return "not known before a sweep: see `rolewarden plan`"
-    exempt = f", {found.exempt} exempt" if found.exempt else ""
+    exempt = f", and {counted(found.exempt, 'exempt role')} more" if found.exempt else ""
     return f"{found.covered:,} of {found.governed:,} governed roles are protected{exempt}"
 
 

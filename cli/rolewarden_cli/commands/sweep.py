@@ -16,7 +16,7 @@ def run_sweep(connection: Connection) -> None:
 
     Example: rolewarden sweep --region us-east-1
     """
-    connection.recorded()
+    connection.deployed()
     event = SweepRequested(by="rolewarden sweep")
     connection.writer.put_events([(event.detail_type, event.detail)])
     region = connection.aws.region

@@ -36,7 +36,7 @@ the list of the account. The fifth text is `BY_SCP`: every route is closed, and 
 _CLASSES = {ALLOWED: "a", DENIED: "d", BY_SCP: "s", NOT_ALLOWED: "n", NOT_EVALUATED: "u"}
 
 _Roles = tuple[str, str, str]
-"""The account of a row and its two roles. All rows with the same ones have the same decisions."""
+"""The account of a row, and the sessions of its two roles. All rows with the same ones have the same decisions."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class MatrixRow:
     @property
     def roles(self) -> str:
         """The roles, as text."""
-        return " + ".join(dict.fromkeys(filter(None, (self.row.role, self.row.bedrock_role))))
+        return " + ".join(dict.fromkeys(filter(None, (self.row.session, self.row.bedrock_role))))
 
     @property
     def verdict(self) -> Verdict:
@@ -83,7 +83,7 @@ class MatrixRow:
     @property
     def key(self) -> _Roles:
         """The account and the roles."""
-        return self.account.account, self.row.role, self.row.bedrock_role
+        return self.account.account, self.row.session, self.row.bedrock_role
 
 
 @dataclass(frozen=True)
@@ -128,10 +128,10 @@ class Matrix:
             access = account.access
             places = {model: place for place, model in enumerate(access.models)}
             ordered = [places.get(model) for model in self.models]
-            for row in {(row.role, row.bedrock_role): row for row in access.rows}.values():
+            for row in {(row.session, row.bedrock_role): row for row in access.rows}.values():
                 cells = [access.cell(row, place) for place in range(len(access.models))]
                 decided = tuple(None if place is None else cells[place] for place in ordered)
-                found[access.account, row.role, row.bedrock_role] = decided
+                found[access.account, row.session, row.bedrock_role] = decided
         return found
 
     @cached_property

@@ -368,9 +368,9 @@ class AccountReport:
             why = f"callers removed its guardrails {role.times} times since {role.since:%Y-%m-%d %H:%M} UTC"
             recommendation = "ask the callers to stop, or exempt the role in guardrails.yaml"
             yield Finding(f"role {role.role}", FindingKind.CONTESTED, why, recommendation, callers and f"by {callers}")
-        for shared in self.plan.shared:
+        for shared in (one for one in self.plan.shared if one.guardrails):
             about = f"user profile {shared.domain_name or shared.domain_id}/{shared.user_profile}"
-            aside = f"needs {', '.join(shared.guardrails)}, uses role {shared.role}"
+            aside = f"needs {', '.join(shared.guardrails)}, uses role {shared.role}: {shared.why}"
             yield Finding(about, FindingKind.UNENFORCEABLE, Reason.SHARES_ROLE.value, shared.recommendation, aside)
         for ending in self.plan.exemptions:
             why = f"exempt until {ending.until}, {ending.days_left} days left: {ending.reason}"

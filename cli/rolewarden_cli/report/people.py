@@ -32,6 +32,7 @@ class Reach(StrEnum):
 class RoleUse:
     """The use of a role, or of two roles together, with everything that follows from it.
 
+    - `sessions`: the roles in words, with the source identity of a session if the policies of the role ask for it.
     - `rows`: the user profiles, or the other subjects, that use the roles.
     - `guardrails`: the names of the policies that the roles need.
     - `models`: the models that the roles reach, of the `evaluated` ones.
@@ -41,6 +42,7 @@ class RoleUse:
 
     account: str
     roles: tuple[str, ...]
+    sessions: str
     rows: tuple[Row, ...]
     verdict: Verdict
     guardrails: tuple[str, ...]
@@ -128,32 +130,38 @@ def _uses(account: AccountReport, *, is_person: bool) -> Iterator[RoleUse]:
     rows: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in access.rows:
         if (row.kind == USER_PROFILE) is is_person:
-            rows[row.role, row.bedrock_role].append(row)
+            rows[row.session, row.bedrock_role].append(row)
     required = {role.outcome.role: role.outcome.required for role in account.plan.roles}
-    for roles, users in rows.items():
+    for sessions, users in rows.items():
         cells = [access.cell(users[0], place) for place in range(len(access.models))]
         reached = [model for model, cell in zip(access.models, cells, strict=True) if cell.allowed]
-        names = tuple(dict.fromkeys(filter(None, roles)))
+        by_session = dict(zip(sessions, (users[0].role, users[0].bedrock_role), strict=True))
+        names = tuple(dict.fromkeys(filter(None, by_session.values())))
         yield RoleUse(
             account.account,
             names,
+            " + ".join(filter(None, by_session)),
             tuple(sorted(users, key=lambda row: (row.domain_name, natural_key(row.user_profile)))),
             account.verdict(users[0]),
             tuple(dict.fromkeys(policy for role in names for policy in required.get(role, ()))),
             tuple(sorted(reached, key=lambda model: (model.family, natural_key(model.id)))),
             len(access.models),
             sum(bool(cell.undecided) for cell in cells),
-            tuple(name for name in names if reached and _is_enough(account, name, len(reached))),
+            tuple(
+                role
+                for session, role in by_session.items()
+                if reached and role and _is_enough(account, role, session, len(reached))
+            ),
         )
 
 
-def _is_enough(account: AccountReport, role: str, number: int) -> bool:
+def _is_enough(account: AccountReport, role: str, session: str, number: int) -> bool:
     """Whether a role is exempt and alone reaches so many models."""
     is_exempt = account.verdicts.get(role) is Verdict.EXEMPT
-    return is_exempt and sum(decision.allowed for decision in account.access.decisions[role]) >= number
+    return is_exempt and sum(decision.allowed for decision in account.access.decisions[session]) >= number
 
 
-def in_words(number: int, one: str = "person", several: str = "people") -> str:
+def number_in_words(number: int, one: str = "person", several: str = "people") -> str:
     """A number with its noun."""
     return f"{number:,} {one if number == 1 else several}"
 

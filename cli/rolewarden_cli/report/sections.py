@@ -27,7 +27,7 @@ from rolewarden_cli.report.evidence import (
     moment,
 )
 from rolewarden_cli.report.model import AccountReport, Finding, FindingKind, Report, short_actor
-from rolewarden_cli.report.people import People, Reach, RoleUse, in_words, listed
+from rolewarden_cli.report.people import People, Reach, RoleUse, listed, number_in_words
 from rolewarden_cli.report.tables import PageTable, TableCell, coded, make_table, stated
 from rolewarden_cli.stack import StackRules
 
@@ -125,10 +125,10 @@ class Sections:
         return self._table("other-uses", "Other users of roles, which are no people", heads, rows, empty)
 
     def _of_use(self, use: RoleUse) -> Sequence[str | TableCell]:
-        users = TableCell(listed(map(self.user, use.rows)), in_words(len(use.rows)) if len(use.rows) > 1 else "")
+        users = TableCell(listed(map(self.user, use.rows)), number_in_words(len(use.rows)) if len(use.rows) > 1 else "")
         return (
             users,
-            " + ".join(use.roles),
+            use.sessions,
             listed(use.guardrails) or "none",
             stated(use.verdict.value, use.verdict.value, self._because(use)),
             self._models(use),
@@ -222,10 +222,16 @@ class Sections:
         """The users of the roles that a name or pattern means, and the models that the roles reach."""
         access = account.access
         rows = [row for row in access.rows if any(matches_name([pattern], role) for role in _roles_of(row))]
-        roles = {role for row in rows for role in _roles_of(row) if matches_name([pattern], role)}
-        if not roles:
+        if not rows:
             return "not used", "nothing was evaluated"
-        reached = {place for role in roles for place, decision in enumerate(access.decisions[role]) if decision.allowed}
+        sessions = {
+            session
+            for row in rows
+            for session, role in ((row.session, row.role), (row.bedrock_role, row.bedrock_role))
+            if role and matches_name([pattern], role)
+        }
+        decided = (enumerate(access.decisions[session]) for session in sessions)
+        reached = {place for decisions in decided for place, decision in decisions if decision.allowed}
         return listed(row.label for row in rows), f"{len(reached):,} of {len(access.models):,} models"
 
     # Findings.
@@ -271,7 +277,7 @@ class Sections:
         """The seconds that drills measured."""
         rows = [
             (row.region, row.account, row.figure.meaning, f"{row.p50:.1f}", f"{row.p95:.1f}", f"{row.maximum:.1f}",
-             in_words(row.count, "time", "times"))
+             number_in_words(row.count, "time", "times"))
             for account in self.report.accounts
             if account.status
             for row in account.status.measured.rows
@@ -337,7 +343,10 @@ class Sections:
                 if entry.kind != RulesChanged.detail_type:
                     continue
                 more = int(entry.row.get("more_changes") or 0)
-                lines = [*entry.changes, *([f"and {in_words(more, 'further line', 'further lines')}"] if more else [])]
+                lines = [
+                    *entry.changes,
+                    *([f"and {number_in_words(more, 'further line', 'further lines')}"] if more else []),
+                ]
                 digests = " to ".join(filter(None, (entry.earlier_digest, entry.digest)))
                 doubt = f"not verified: {entry.unverified}" if entry.unverified else ""
                 by = TableCell(self.caller(entry.actor), listed(filter(None, (entry.person, doubt))))
@@ -477,9 +486,12 @@ class Sections:
                     where = f"{named.domain_name or named.domain_id}: {named.via}"
                     why = f"role of account {named.role_account}, no guardrail is known to apply"
                     yield place, ("role named by a setting", TableCell(named.role, where), why)
-            for shared in plan.shared:
+            for shared in (one for one in plan.shared if one.guardrails):
                 who = f"{shared.domain_name or shared.domain_id}/{shared.user_profile}"
-                why = f"it shares the role {shared.role} of its domain and lacks {listed(shared.guardrails)}"
+                lacks = f"lacks {listed(shared.guardrails)}"
+                why = (
+                    f"it shares the role {shared.role} of its domain and {': '.join(filter(None, (lacks, shared.why)))}"
+                )
                 yield place, ("user profile without a role of its own", who, why)
             for role, verdict in account.verdicts.items():
                 if verdict is Verdict.UNENFORCEABLE:

@@ -67,7 +67,7 @@ def _account_of(account: AccountReport, *, with_people: bool) -> AccountSeen:
     for row in access.rows:
         if row.kind != USER_PROFILE or not with_people:
             continue
-        roles = tuple(filter(None, (row.role, row.bedrock_role)))
+        roles = tuple(filter(None, (row.session, row.bedrock_role)))
         if roles not in reached:
             reached[roles] = frozenset(
                 model.id for place, model in enumerate(access.models) if access.cell(row, place).allowed

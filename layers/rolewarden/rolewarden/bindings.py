@@ -123,6 +123,8 @@ class Binding(NamedTuple):
       subject.
     - `deploys`: whether the subject's own settings let Canvas deploy JumpStart models by itself.
     - `other_roles`: the roles of OTHER_VIAS that the subject's own settings name. Empty if `via` is not `execution`.
+    - `identifies`: whether the domain sets the name of the user profile as the source identity of sessions. False for
+      a user profile, because only the domain has this setting.
     """
 
     account: str
@@ -137,6 +139,12 @@ class Binding(NamedTuple):
     modified: str = ""
     deploys: bool = False
     other_roles: tuple[OtherRole, ...] = ()
+    identifies: bool = False
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """The account, the region and the ID of the subject's domain."""
+        return self.account, self.region, self.domain_id
 
     @property
     def key(self) -> tuple[str, str]:
@@ -202,6 +210,8 @@ class Binding(NamedTuple):
                 row["role_account"] = self.role.account
         if self.deploys:
             row["deploys"] = True
+        if self.identifies:
+            row["identifies"] = True
         if self.other_roles:
             row["other_roles"] = [[via, f"{role.account}/{role.name}"] for via, role in self.other_roles]
         return row
@@ -237,6 +247,7 @@ class Binding(NamedTuple):
             tags=row["tags"],
             modified=row.get("modified", ""),
             deploys=row.get("deploys") is True,
+            identifies=row.get("identifies") is True,
             other_roles=tuple(OtherRole(via, RoleKey(*account_and_name(role))) for via, role in others),
         )
         # No reading of a subject gives such a binding. No sweep would find its subject and correct it.
@@ -246,11 +257,40 @@ class Binding(NamedTuple):
             raise ValueError("a binding of no subject")
         if is_role and (binding.role is None or binding.is_foreign or binding.via != EXECUTION):
             raise ValueError("a binding of no role")
+        if binding.identifies and binding.kind not in {DEFAULT_USER, SHARED_SPACES}:
+            raise ValueError("a binding of no domain that sets source identities")
         if bool(binding.user_profile) is not (binding.kind == USER_PROFILE):
             raise ValueError("a binding with the name of another subject")
         if {name: value for name, value in row.items() if name != "read_at"} != binding.as_row():
             raise ValueError("the attributes of a binding contradict each other, or are more than it has")
         return binding
+
+
+class SharedProfile(NamedTuple):
+    """A user profile without its own role.
+
+    - `domain`: the binding of the default user of its domain, whose role it uses.
+    - `uses_bedrock_role`: whether Canvas uses another role of the domain for its calls to Bedrock. AWS does not say
+      whether sessions of that role carry the source identity.
+    """
+
+    profile: Binding
+    domain: Binding
+    uses_bedrock_role: bool
+
+
+def shared_profiles(bindings: Iterable[Binding]) -> Iterator[SharedProfile]:
+    """The user profiles of `bindings` that use their domain's role."""
+    bindings = list(bindings)
+    roles = {(one.place, one.via): one for one in bindings if one.kind == DEFAULT_USER and one.role}
+    own_bedrock = {
+        (one.place, folded(one.user_profile)) for one in bindings if one.kind == USER_PROFILE and one.via == BEDROCK
+    }
+    for one in bindings:
+        domain, bedrock = (roles.get((one.place, via)) for via in (EXECUTION, BEDROCK))
+        if one.kind == USER_PROFILE and one.role is None and domain:
+            has_own = (one.place, folded(one.user_profile)) in own_bedrock
+            yield SharedProfile(one, domain, bool(bedrock and bedrock.role != domain.role and not has_own))
 
 
 def sort_key_prefix(region: str = "", domain_id: str = "") -> str:
@@ -332,6 +372,9 @@ class ReadsBindings(Protocol):
 
     def named(self, role: RoleKey, rows: Sequence[NamedRow]) -> tuple[Binding, ...]:
         """As `BindingsTable.named`."""
+
+    def of_domain(self, account: str, region: str, domain_id: str) -> tuple[Binding, ...]:
+        """As `BindingsTable.of_domain`."""
 
     def of_account(self, account: str) -> tuple[Binding, ...]:
         """As `BindingsTable.of_account`."""

@@ -13,7 +13,7 @@ from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
-from rolewarden.guardrails import Allowance, Assignment, Fallback, Guardrail, Mode, Rules
+from rolewarden.guardrails import Allowance, Assignment, Fallback, Guardrail, Mode, Routes, Rules
 from rolewarden.guardrails_file import FileReading, ShowProgress, read, show_nothing
 from rolewarden.known import KnownModels
 from rolewarden.matching import is_of_ids, matches, matches_name, names_ids
@@ -75,6 +75,7 @@ def check(
         *_domain_warnings(reading, reading.rules),
         *_exemption_warnings(reading, reading.rules),
         *_place_warnings(reading, reading.rules),
+        *_region_warnings(reading, reading.rules),
         *(unprevented if reading.rules.prevents else ()),
     )
     warnings = tuple(sorted((*checked.warnings, *more), key=lambda problem: problem.line))
@@ -261,6 +262,24 @@ def _exemption_warnings(reading: FileReading, rules: Rules) -> Iterator[Problem]
                 ("exemptions", number),
                 "names its subjects by names, so a caller who creates a domain or user profile of that name uses the "
                 "role until you act on the alert: add `domains` with the IDs of the domains",
+            )
+
+
+def _region_warnings(reading: FileReading, rules: Rules) -> Iterator[Problem]:
+    """A warning for each list of regions that a model ID with a geography leaves on `bedrock-mantle`.
+
+    AWS authorizes such a call in the region of the caller only. The option `profiles` denies the IDs of other
+    geographies.
+    """
+    for name, guardrail in rules.guardrails.items():
+        rule = guardrail.bedrock
+        if rule is None or not rule.regions or rule.profiles or rule.kind == "deny-all":
+            continue
+        if guardrail.routes is Routes.ALL and not (rule.only_through or rule.require_bedrock_guardrail):
+            yield reading.problem(
+                ("guardrails", name, "bedrock", "regions"),
+                "does not restrict model IDs with a geography on `bedrock-mantle`, such as `us.amazon.nova-pro-v1:0`, "
+                "which lead from these regions to others: add `profiles` with the geographies that you allow",
             )
 
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
+from operator import ge, gt, le, lt
 from typing import Any, NamedTuple
 
 from rolewarden.guardrails import BedrockRule, JumpStartRule, Rules
@@ -134,11 +135,22 @@ def _holds(operator: str, given: Sequence[str] | None, wanted: Sequence[str], pa
     several, _, plain = operator.rpartition(":")
     if plain == "Null":
         return (given is None) == (wanted[0] == "true")
+    if plain in _TIMES:
+        return given is not None and all(_TIMES[plain](value, wanted[0]) for value in given)
     negated = "Not" in plain
     if given is None:
         return negated or several == "ForAllValues" or plain.endswith("IfExists")
     found = [patterns.match(value) != negated for value in given]
     return any(found) if several == "ForAnyValue" else all(found)
+
+
+_TIMES: Mapping[str, Callable[[str, str], bool]] = {
+    "DateGreaterThan": gt,
+    "DateGreaterThanEquals": ge,
+    "DateLessThan": lt,
+    "DateLessThanEquals": le,
+}
+"""The comparisons of times in UTC, which are texts of one form, such as `2026-11-29T00:00:00Z`."""
 
 
 def _listed(values: Any) -> Sequence[str]:

@@ -117,6 +117,7 @@ class SubjectReader:
                 modified=modified(found),
                 deploys=(kind, via) == (DEFAULT_USER, EXECUTION) and _deploys(user),
                 other_roles=others[kind] if via == EXECUTION else (),
+                identifies=_identifies(found.get("DomainSettings") or {}),
             )
             for kind, via, arn in roles
             if arn or (via == EXECUTION and others[kind])
@@ -277,6 +278,14 @@ def _deploys(settings: Mapping[str, Any]) -> bool:
     https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DirectDeploySettings.html
     """
     return ((settings.get("CanvasAppSettings") or {}).get("DirectDeploySettings") or {}).get("Status") == "ENABLED"
+
+
+def _identifies(settings: Mapping[str, Any]) -> bool:
+    """Whether the settings of a domain set the name of the user profile as the source identity of its sessions.
+
+    https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_DomainSettings.html
+    """
+    return settings.get("ExecutionRoleIdentityConfig") == "USER_PROFILE_NAME"
 
 
 def _roles(settings: Mapping[str, Any]) -> list[tuple[str, str | None]]:

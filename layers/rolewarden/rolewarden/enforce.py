@@ -126,13 +126,15 @@ class Enforcer:
     def _evaluate(self, request: EvaluationRequest, rechecks: int = 0) -> dict[str, Any]:
         reading = self._refreshed(request)
         # GetRole may still return the old trust policy.
-        retrusted = request.origin.call == "UpdateAssumeRolePolicy" and bool(self.discovery.reader.rules.also_govern)
+        rules = self.discovery.reader.rules
+        retrusted = request.origin.call == "UpdateAssumeRolePolicy" and bool(rules.also_govern or rules.for_users)
         if (reading.may_change and rechecks < RECHECKS) or (retrusted and rechecks == 0):
             self.rechecks.schedule(Recheck(request, rechecks + 1))
         if reading.refused:
             self.recorder.record_refusal(request, reading.refused)
         fresh = reading.bindings
         roles = {binding.role for binding in fresh if binding.role}
+        roles |= self._shared_roles(request.account, fresh)
         if request.role:
             roles.add(RoleKey(request.account, request.role))
         evaluated: list[_Evaluation] = []
@@ -153,6 +155,17 @@ class Enforcer:
         refused = {"refused": str(reading.refused)} if reading.refused else {}
         outcomes = [RoleOutcome.of(evaluation.outcome).detail for evaluation in evaluated]
         return {**request.summary, "outcomes": outcomes, **refused}
+
+    def _shared_roles(self, account: str, fresh: tuple[Binding, ...]) -> set[RoleKey]:
+        """The roles of domains whose users are told apart, if one of `fresh` is a user profile of the domain.
+
+        A new user profile can need a guardrail from which its name is an exception.
+        """
+        if not self.discovery.reader.rules.for_users:
+            return set()
+        domains = {(one.region, one.domain_id) for one in fresh if one.user_profile}
+        read = (one for domain in domains for one in self.discovery.bindings.of_domain(account, *domain))
+        return {one.role for one in read if one.role and one.identifies}
 
     def _record_tags(self, request: EvaluationRequest) -> None:
         """Record that another caller than a trusted tagger changed a tag by which an assignment matches."""

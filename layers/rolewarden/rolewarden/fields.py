@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
@@ -107,7 +108,9 @@ class Fields:
             self.add_error(path, f"is empty: write {what}, or remove the key")
             return ()
         if not isinstance(value, list):
-            self.add_error(path, f"must be {what}")
+            key = f"{path[-1]}: " if isinstance(path[-1], str) else ""
+            meant = f": write `{key}[{_entries(value)}]`" if isinstance(value, str) and value.strip() else ""
+            self.add_error(path, f"must be {what}{meant}")
             return ()
         for number, item in enumerate(value):
             place = (*path, number)
@@ -144,3 +147,19 @@ class Fields:
 
 def _listed(words: list[str]) -> str:
     return ", ".join(f"`{word}`" for word in words)
+
+
+def _entries(text: str) -> str:
+    """The text in place of a list as the entries of one, in quotes if YAML needs them."""
+    entries = (one.strip() for one in text.split(","))
+    return ", ".join(one if _is_plain(one) else json.dumps(one) for one in entries if one)
+
+
+def _is_plain(text: str) -> bool:
+    """Whether YAML reads a text without quotes as itself, in a list between brackets."""
+    return _PLAIN.fullmatch(text) is not None and text.lower() not in _OTHER_TYPES
+
+
+_PLAIN = re.compile(r"[A-Za-z][\w.*?/+-]*", re.ASCII)
+_OTHER_TYPES = frozenset({"false", "n", "no", "null", "off", "on", "true", "y", "yes"})
+"""Words that YAML reads as a truth value or as nothing."""

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 from rolewarden.errors import RulesError
 from rolewarden.matching import matches, matches_any, matches_domain, matches_name
-from rolewarden.names import same
+from rolewarden.names import folded, same
 
 
 class Mode(StrEnum):
@@ -133,6 +133,8 @@ class Guardrail(NamedTuple):
     - `trusted_taggers`: the principals that can change these tags, even as a covered role.
     - `other_profiles`: whether a covered role can open and start the applications of other user profiles.
     - `shared_spaces`: whether a covered role can work in shared spaces, which run as a role of the domain.
+    - `except_users`, `only_users`: names of user profiles, in lower case. The guardrail then denies nothing to sessions
+      with one of these names as their source identity, or it denies something only to these. See `Rules.for_users`.
     """
 
     name: str
@@ -148,6 +150,13 @@ class Guardrail(NamedTuple):
     trusted_taggers: tuple[str, ...] = ()
     other_profiles: Allowance = Allowance.ALLOW
     shared_spaces: Allowance = Allowance.ALLOW
+    except_users: tuple[str, ...] = ()
+    only_users: tuple[str, ...] = ()
+
+
+EXCEPT, ONLY = "except.", "only."
+"""The beginnings of the names of guardrails for some users of a shared role. The name of a guardrail of the file has no
+dot, so it cannot begin so."""
 
 
 class Subject(NamedTuple):
@@ -189,6 +198,15 @@ class Assignment(NamedTuple):
     def matches_everyone(self) -> bool:
         """Whether every subject matches, so that no assignment below this one is ever used."""
         return not (self.accounts or self.domains or self.user_profiles or self.roles or self.tags)
+
+    @property
+    def named_users(self) -> tuple[str, ...]:
+        """The user profiles that the assignment names exactly, in lower case. A source identity has two characters.
+
+        A pattern is not among them, because a condition that ignores case takes no pattern.
+        """
+        names = (folded(name) for name in self.user_profiles if not set(name) & set("*?"))
+        return tuple(name for name in names if len(name) > 1)
 
     def matches(self, subject: Subject) -> bool:
         """Whether this assignment applies to `subject`."""
@@ -290,6 +308,27 @@ class Rules(NamedTuple):
     def deciding(self, subject: Subject) -> int | None:
         """The position of the first assignment that matches `subject`, from 0; None if none does."""
         return next((number for number, one in enumerate(self.assignments) if one.matches(subject)), None)
+
+    @property
+    def for_users(self) -> Mapping[str, Guardrail]:
+        """The guardrails that tell the users of a shared role apart by their source identity, by name.
+
+        Each guardrail can have two of them: one for all sessions except those of users whose assignment lacks the
+        guardrail, and one for sessions of users whose assignment has it. They name the users of all assignments, so
+        `rolewarden.shared_roles` decides for each role whether they fit. Empty with `fallback: boundary`, because a
+        boundary takes the place of whole assignments.
+        """
+        found: dict[str, Guardrail] = {}
+        for name, guardrail in self.guardrails.items() if self.fallback is Fallback.NONE else ():
+            with_it = [one for one in self.assignments if name in one.guardrails]
+            without = [one for one in self.assignments if name not in one.guardrails]
+            free = tuple(dict.fromkeys(user for one in without for user in one.named_users))
+            bound = tuple(dict.fromkeys(user for one in with_it for user in one.named_users))
+            if with_it and free:
+                found[EXCEPT + name] = guardrail._replace(name=EXCEPT + name, except_users=free)
+            if without and bound:
+                found[ONLY + name] = guardrail._replace(name=ONLY + name, only_users=bound)
+        return found
 
     def exemption(self, account: str, role: str, today: date, *, home: str) -> Exemption | None:
         """The exemption of a role of `account` that applies on the day `today` (UTC); None if no exemption applies.

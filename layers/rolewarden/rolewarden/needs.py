@@ -24,20 +24,28 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from rolewarden.bindings import ROLE, Binding, ReadsBindings, RoleKey
+from rolewarden.bindings import ROLE, Binding, ReadsBindings, RoleKey, SharedProfile
 from rolewarden.calls import DescribesRoles, FindsNamesakes, ReadsPolicies
 from rolewarden.clock import Clock
 from rolewarden.documents import digest
 from rolewarden.errors import Gone, Refused
 from rolewarden.fingerprint import fingerprint
-from rolewarden.guardrails import Exemption, Fallback, Guardrail, Mode, Rules, SurplusPolicies
+from rolewarden.guardrails import EXCEPT, ONLY, Exemption, Fallback, Guardrail, Mode, Rules, SurplusPolicies
 from rolewarden.history import NoHistory
 from rolewarden.hold import Holds, ReadsHistory
 from rolewarden.listed import PublishedPolicy, RoleDescription
 from rolewarden.matching import names_ids
 from rolewarden.names import among, folded
 from rolewarden.placement import identities, is_compiled, statements_of
-from rolewarden.policies import Policy, compile_boundaries, compile_guardrail, is_boundary, policy_arn
+from rolewarden.policies import (
+    Policy,
+    compile_boundaries,
+    compile_for_users,
+    compile_guardrail,
+    is_boundary,
+    policy_arn,
+)
+from rolewarden.shared_roles import Obstacle, RoleUsers, SharedUse, obstacle
 from rolewarden.verdicts import Doubt, Reason
 
 EXEMPTION_OF = "exemption of "
@@ -201,6 +209,7 @@ class Needs:
     _policies: dict[str, tuple[Policy, ...]] = field(default_factory=dict)
     _published: dict[str, PublishedPolicy] = field(default_factory=dict)
     _boundaries: tuple[Policy, ...] | None = None
+    _variants: Mapping[str, Guardrail] | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -246,12 +255,12 @@ class Needs:
 
     def published(self) -> set[str]:
         """The names of all policies of all guardrails, and of the fallback boundaries."""
-        guardrails = {policy.name for name in self.rules.guardrails for policy in self.policies(name)}
+        guardrails = {policy.name for name in self.guardrails for policy in self.policies(name)}
         return guardrails | self.boundaries()
 
     def observed(self) -> set[str]:
         """The names of the policies of guardrails in observe mode."""
-        observed = (name for name, guardrail in self.rules.guardrails.items() if guardrail.mode is Mode.OBSERVE)
+        observed = (name for name, guardrail in self.guardrails.items() if guardrail.mode is Mode.OBSERVE)
         return {policy.name for name in observed for policy in self.policies(name)}
 
     def kept(self) -> set[str]:
@@ -275,26 +284,90 @@ class Needs:
             return False
         return not (among(policy, required) or among(policy, kept))
 
-    def out_of_reach(self, profile: Binding, domain: Binding) -> tuple[str, ...]:
-        """The guardrails that a user profile without its own role needs, and that its domain's default user does not.
+    @property
+    def for_users(self) -> Mapping[str, Guardrail]:
+        """The guardrails of `Rules.for_users` that can be compiled, by name."""
+        if self._variants is None:
+            compiled = compile_for_users(self.rules, self.partition)
+            self._policies.update(compiled)
+            self._variants = {name: found for name, found in self.rules.for_users.items() if name in compiled}
+        return self._variants
 
-        Rolewarden cannot attach them for this user profile only, because it runs as its domain's role.
+    @property
+    def guardrails(self) -> Mapping[str, Guardrail]:
+        """All guardrails that have policies, by name."""
+        return {**self.rules.guardrails, **self.for_users}
+
+    def shared_use(self, shared: SharedProfile, required: Mapping[str, Guardrail]) -> SharedUse:
+        """What a user profile without its own role gets of its assignment.
+
+        `required` are the policies that its domain's role needs, as `required` gives them.
         """
-        subject = profile._replace(role=domain.role).subject
-        attachable = {guardrail.name for guardrail in self.rules.required(domain.subject)}
-        return tuple(guardrail.name for guardrail in self.rules.required(subject) if guardrail.name not in attachable)
+        profile, domain = shared.profile, shared.domain
+        wanted = [one.name for one in self.rules.required(profile._replace(role=domain.role).subject)]
+        of_default = [one.name for one in self.rules.required(domain.subject)]
+        by_name, user = {one.name: one for one in required.values()}, folded(profile.user_profile)
+        only, free_of = [], []
+        if domain.identifies:
+            only = [name for name in wanted if (found := by_name.get(ONLY + name)) and user in found.only_users]
+            free_of = [
+                name for name in of_default if (found := by_name.get(EXCEPT + name)) and user in found.except_users
+            ]
+        kept = () if shared.uses_bedrock_role else only
+        return SharedUse(
+            tuple(name for name in wanted if name not in of_default and name not in kept),
+            tuple(only),
+            tuple(name for name in free_of if name not in wanted),
+            tuple(name for name in of_default if name not in wanted and name not in free_of),
+        )
+
+    def obstacle(self, shared: SharedProfile, use: SharedUse) -> Obstacle:
+        """The reason why a user profile does not get its assignment. Raises RetryLater."""
+        role = shared.domain.role
+        return obstacle(self.rules, shared, use, variants=self.for_users, may_except=lambda: self._may_except(role))
 
     def required(self, bindings: Iterable[Binding]) -> dict[str, Guardrail]:
-        """The policies that the subjects of a role need together, by name with their guardrail."""
-        guardrails = {
-            guardrail.name: guardrail for binding in bindings for guardrail in self.rules.required(binding.subject)
+        """The policies that the subjects of a role need together, by name with their guardrail.
+
+        If users of the role can be told apart, some policies are for these users only, or for all others. Policies for
+        some users are last, because the others must not lack the last free place. Raises RetryLater.
+        """
+        bound = tuple(bindings)
+        found = self._for_everybody(bound)
+        if self.for_users:
+            users = RoleUsers(self.rules, bound, self.bindings.of_domain)
+            found = users.told_apart(found, self.for_users, lambda: self._may_except(users.role))
+        return self._policies_of(found)
+
+    def required_for_everybody(self, bindings: Iterable[Binding]) -> dict[str, Guardrail]:
+        """As `required`, but no user is told apart, and so no session of the role is an exception."""
+        return self._policies_of(self._for_everybody(bindings))
+
+    def _for_everybody(self, bindings: Iterable[Binding]) -> dict[str, Guardrail]:
+        return {
+            guardrail.name: guardrail
+            for binding in bindings
+            if binding.role
+            for guardrail in self.rules.required(binding.subject)
         }
-        return {policy.name: g for name, g in sorted(guardrails.items()) for policy in self.policies(name)}
+
+    def _policies_of(self, guardrails: Mapping[str, Guardrail]) -> dict[str, Guardrail]:
+        ordered = sorted(guardrails.items(), key=lambda found: (found[0].startswith(ONLY), found[0]))
+        return {policy.name: guardrail for name, guardrail in ordered for policy in self.policies(name)}
+
+    def _may_except(self, role: RoleKey | None) -> bool:
+        """Whether only SageMaker can set the source identity of a session of `role`. Raises RetryLater."""
+        try:
+            return bool(
+                role and self.exemptions.aws.within(role.account).role(role.name).trust.lets_only_sagemaker_identify
+            )
+        except Refused:
+            return False
 
     def policies(self, guardrail: str) -> tuple[Policy, ...]:
         """The policies of a guardrail, which are compiled only once."""
         if guardrail not in self._policies:
-            self._policies[guardrail] = compile_guardrail(self.rules.guardrails[guardrail], self.partition)
+            self._policies[guardrail] = compile_guardrail(self.guardrails[guardrail], self.partition)
         return self._policies[guardrail]
 
     def are_in_effect(self, required: Mapping[str, Guardrail], account: str, iam: ReadsPolicies) -> bool:
@@ -344,7 +417,7 @@ class Needs:
         return found is not None and digest(found.text) == digest(self._target(policy).document)
 
     def _target(self, policy: str) -> Policy:
-        candidates = (found for name in self.rules.guardrails for found in self.policies(name))
+        candidates = (found for name in self.guardrails for found in self.policies(name))
         return next(found for found in (*candidates, *self._compiled_boundaries()) if found.name == policy)
 
     def boundaries(self) -> frozenset[str]:

@@ -173,12 +173,21 @@ def pieces_of(statement: Statement) -> list[Statement]:
         return [statement]
     if isinstance(statement.get("Resource"), list):
         halves = [{**statement, "Resource": shortest(half)} for half in _halves(statement["Resource"])]
-    elif list(statement.get("Condition", ())) == ["StringLike"]:
-        ((key, values),) = statement["Condition"]["StringLike"].items()
-        halves = [{**statement, "Condition": {"StringLike": {key: half}}} for half in _halves(values)]
+    elif isinstance(values := _only_like(statement.get("Condition", {})), list):
+        (key,) = statement["Condition"]["StringLike"]
+        halves = [
+            {**statement, "Condition": {**statement["Condition"], "StringLike": {key: half}}}
+            for half in _halves(values)
+        ]
     else:
         raise Indivisible
     return [piece for half in halves for piece in pieces_of(half)]
+
+
+def _only_like(condition: Document) -> Any:
+    """The values of a condition with StringLike of one key, whatever else it has; None for another condition."""
+    like = condition.get("StringLike", {})
+    return next(iter(like.values())) if len(like) == 1 else None
 
 
 def _halves(values: list[str]) -> tuple[list[str], list[str]]:

@@ -128,6 +128,13 @@ SID_FAMILIES = (
 """The Sid of every deny that the compiler writes begins with one of these."""
 
 
+USER_KEY = "aws:SourceIdentity"
+"""The condition key with the name of the user profile, if the domain sets it:
+https://docs.aws.amazon.com/sagemaker/latest/dg/monitor-user-access.html"""
+
+USER_OPERATORS = ("StringNotEqualsIgnoreCase", "StringEqualsIgnoreCase")
+"""The operators with which a statement concerns all users except some, and only some."""
+
 PROFILE_KEY = "bedrock:InferenceProfileArn"
 REGION_KEY = "aws:RequestedRegion"
 BEDROCK_GUARDRAIL_KEY = "bedrock:GuardrailIdentifier"
@@ -200,7 +207,22 @@ def compile_rules(rules: Rules, partition: str) -> tuple[Policy, ...]:
     Raises TooLong if an allow list is longer than a policy can hold.
     """
     guardrails = (compile_guardrail(guardrail, partition) for guardrail in rules.guardrails.values())
-    return (*itertools.chain.from_iterable(guardrails), *compile_boundaries(rules, partition))
+    of_users = itertools.chain.from_iterable(compile_for_users(rules, partition).values())
+    return (*itertools.chain.from_iterable(guardrails), *of_users, *compile_boundaries(rules, partition))
+
+
+def compile_for_users(rules: Rules, partition: str) -> dict[str, tuple[Policy, ...]]:
+    """The policies of the guardrails that tell users of a shared role apart, by the name of the guardrail.
+
+    A guardrail that does not fit with the names of its users has none. Its users then cannot be told apart.
+    """
+    found = {}
+    for name, guardrail in rules.for_users.items():
+        try:
+            found[name] = compile_guardrail(guardrail, partition)
+        except TooLong:
+            continue
+    return found
 
 
 def compile_boundaries(rules: Rules, partition: str) -> tuple[Policy, ...]:
@@ -292,28 +314,44 @@ def denies(guardrail: Guardrail, partition: str) -> list[Statement]:
         families["other_profiles"] = _other_profiles(partition)
     if guardrail.shared_spaces is Allowance.DENY:
         families["shared_spaces"] = _shared_spaces()
+    families["exempt_roles"] = _exempt_roles(guardrail.exempt_roles, partition)
+    if guardrail.fixed_tags:
+        families["tags"] = _fixed_tags(guardrail.trusted_taggers, partition)
     pieces: list[Statement] = []
     for family, statements in families.items():
         try:
-            pieces += [piece for statement in statements for piece in pieces_of(statement)]
+            pieces += [piece for statement in statements for piece in pieces_of(_for_users(guardrail, statement))]
         except Indivisible:
             raise TooLong(("guardrails", guardrail.name, family)) from None
-    tags = _fixed_tags(guardrail.trusted_taggers, partition) if guardrail.fixed_tags else []
-    return [*pieces, *_exempt_roles(guardrail.exempt_roles, partition), *tags]
+    return pieces
 
 
-def _fixed_tags(trusted: Sequence[str], partition: str) -> list[Statement]:
-    """The statements against changes of the tags by which assignments match.
+def _for_users(guardrail: Guardrail, statement: Statement) -> Statement:
+    """A statement for the users of a shared role whom the guardrail concerns.
+
+    SageMaker's names of user profiles are not case sensitive. The negated operator is also true for a session without a
+    source identity, such as that of a job:
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html
+    """
+    for operator, users in zip(USER_OPERATORS, (guardrail.except_users, guardrail.only_users), strict=True):
+        if users:
+            condition = {**statement.get("Condition", {}), operator: {USER_KEY: shortest(users)}}
+            statement = {**statement, "Condition": condition}
+    return statement
+
+
+def _fixed_tags(trusted: Sequence[str], partition: str) -> Iterator[Statement]:
+    """The statement against changes of the tags by which assignments match.
 
     AmazonSageMakerCanvasFullAccess allows AddTags on each resource with `canvas` in its name.
     """
     arns = [f"arn:{partition}:sagemaker:*:*:{kind}/*" for kind in ("domain", "user-profile")]
     condition = {"ArnNotEquals": {"aws:PrincipalArn": shortest(trusted)}} if trusted else None
-    return pieces_of(_deny("FixedTags", SET_TAGS, resource=arns, condition=condition))
+    yield _deny("FixedTags", SET_TAGS, resource=arns, condition=condition)
 
 
-def _exempt_roles(roles: Iterable[ExemptRole], partition: str) -> list[Statement]:
-    """The statements against the use of exempt roles; empty without an exemption.
+def _exempt_roles(roles: Iterable[ExemptRole], partition: str) -> Iterator[Statement]:
+    """The statement against the use of exempt roles; none without an exemption.
 
     A role's ARN contains its path, which guardrails.yaml does not have. The condition key iam:PassedToService is not
     used, because a deny for some services would leave the others open.
@@ -321,7 +359,8 @@ def _exempt_roles(roles: Iterable[ExemptRole], partition: str) -> list[Statement
     arns = [
         f"arn:{partition}:iam::{role.account or '*'}:role/{place}{role.role}" for role in roles for place in ("", "*/")
     ]
-    return pieces_of(_deny("ExemptRoles", USE_ROLE, resource=arns)) if arns else []
+    if arns:
+        yield _deny("ExemptRoles", USE_ROLE, resource=arns)
 
 
 def _bedrock(rule: BedrockRule, canvas: bool, partition: str) -> Iterator[Statement]:

@@ -283,8 +283,8 @@ class _AccountPolicies:
         """The policies that a role must have together with this one, including this one."""
         if is_boundary(name):
             return (name,)
-        rules = self.needs.rules.guardrails
-        return next(names for guardrail in rules if name in (names := self._policies_of(guardrail)))
+        all_of_them = self.needs.guardrails
+        return next(names for guardrail in all_of_them if name in (names := self._policies_of(guardrail)))
 
     def _policies_of(self, guardrail: str) -> tuple[str, ...]:
         return tuple(policy.name for policy in self.needs.policies(guardrail))

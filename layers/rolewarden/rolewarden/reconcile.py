@@ -22,6 +22,9 @@ from rolewarden.origin import Origin, Trigger
 from rolewarden.policies import boundary_name, is_boundary
 from rolewarden.verdicts import Doubt, Outcome, Reason, Remediation, Verdict
 
+POLICIES_PER_ROLE = 10
+"""The quota of managed policies per role that each account has at least (IAM and STS quotas, IAM User Guide)."""
+
 FIRST_USE_SECONDS = 7 * 24 * 3600.0
 """Seconds after the last change of a subject in which its use of a role can be a first use: sweeps are a day apart at
 most. Without this limit, the remediation of each role would cost one more call."""
@@ -70,7 +73,8 @@ class Reconciler:
         """
         # A message may leave rows out. That does no harm if the evaluation only attaches policies. A boundary must deny
         # what all bindings need, so it depends on all of them.
-        takes_named = bool(rows) and self.needs.rules.fallback is not Fallback.BOUNDARY
+        # An exception for a user depends on all of them, too.
+        takes_named = bool(rows) and self.needs.rules.fallback is not Fallback.BOUNDARY and not self.needs.for_users
         bindings = self.needs.bindings.named(role, rows) if takes_named else ()
         bindings = bindings or self.needs.bindings.of_role(role, fresh)
         # An event has the role's name as its caller spelled it. The binding has the spelling of the subject's settings.
@@ -130,7 +134,13 @@ class Reconciler:
             return _verdict(outcome, Verdict.UNENFORCEABLE, refused.reason, str(refused))
         # Compare ARNs, because a policy under another path can have the same name.
         arns = frozenset(map(folded_arn, attached))
-        missing = tuple(policy for policy in required if folded_arn(self.needs.arn(policy, role.account)) not in arns)
+        missing = self._missing(role, required, arns)
+        if len(arns) + len(missing) > POLICIES_PER_ROLE:
+            # The policies that tell users apart take more places. Those for everybody come first if room may be short.
+            for_everybody = self.needs.required_for_everybody(bindings)
+            if for_everybody != required and self._missing(role, for_everybody, arns):
+                outcome = outcome._replace(required=tuple(for_everybody))
+                return self._for_everybody(role, for_everybody, bindings, outcome, missing)
         enforced = tuple(policy for policy in missing if required[policy].mode is Mode.ENFORCE)
         if missing:
             outcome = outcome._replace(before=Verdict.DRIFTED, verdict=Verdict.DRIFTED, missing=missing)
@@ -144,6 +154,8 @@ class Reconciler:
         if self.observe:
             return self._observed(role, required, outcome)
         outcome, refusals = self._attach(role, enforced, outcome)
+        if refusals and not isinstance(refusals[-1], Gone):
+            outcome = self._attach_for_everybody(role, required, bindings, outcome, arns)
         outcome = outcome if has_ours else self._with_suspicion(role, bindings, outcome)
         if not refusals:
             # Policies in observe mode stay missing, and the role then stays drifted.
@@ -156,6 +168,45 @@ class Reconciler:
             outcome = outcome._replace(attached_policies=tuple(sorted(now)))
             return self._set_fallback(role, required, outcome, full, boundary_just_set=boundary_just_set)
         return _unenforceable(outcome, refusals[0])
+
+    def _missing(self, role: RoleKey, required: Iterable[str], arns: frozenset[str]) -> tuple[str, ...]:
+        return tuple(policy for policy in required if folded_arn(self.needs.arn(policy, role.account)) not in arns)
+
+    def _attach_for_everybody(
+        self,
+        role: RoleKey,
+        required: Mapping[str, Guardrail],
+        bindings: tuple[Binding, ...],
+        outcome: Outcome,
+        arns: frozenset[str],
+    ) -> Outcome:
+        """Attach the guardrails for everybody from which users are exceptions, because a policy was refused.
+
+        It may be one for these users. Without it, their sessions would have neither.
+        """
+        for_everybody = self.needs.required_for_everybody(bindings)
+        instead = [name for name in self._missing(role, for_everybody, arns) if name not in required]
+        enforced = [name for name in instead if for_everybody[name].mode is Mode.ENFORCE]
+        if not enforced:
+            return outcome
+        done, _ = self._attach(role, enforced, outcome)
+        attached = (*outcome.attached, *done.attached)
+        return done._replace(attached=attached, remediation=Remediation.ATTACHED if attached else Remediation.NONE)
+
+    def _for_everybody(
+        self,
+        role: RoleKey,
+        required: dict[str, Guardrail],
+        bindings: tuple[Binding, ...],
+        outcome: Outcome,
+        of_users: tuple[str, ...],
+    ) -> Outcome:
+        """Attach what the role needs if no user is told apart. The policies `of_users` may not fit in addition."""
+        done = self._remediate(role, required, bindings, outcome, boundary_just_set=False)
+        if done.verdict in {Verdict.UNENFORCEABLE, Verdict.OUT_OF_SCOPE}:
+            return done
+        message = f"the role has the guardrails for everybody, because {', '.join(of_users)} may not fit its quota"
+        return _unenforceable(done, Refused(Reason.QUOTA, message))
 
     def _held(self, role: RoleKey, bindings: tuple[Binding, ...], outcome: Outcome) -> Outcome | None:
         """The outcome of a role without a policy of Rolewarden that is held; None if it is not. Raises RetryLater.

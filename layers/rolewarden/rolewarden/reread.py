@@ -60,12 +60,18 @@ class Rereader:
     def of_role(self, role: RoleKey) -> tuple[Binding, ...]:
         """The bindings of `role` to the subjects of all covered accounts, and because of `also_govern`.
 
+        The result also has the bindings without a role of the user profiles of its domains: see `shared_roles`.
+
         Raises Refused if an account or a subject cannot be read, because the subject may use the role. Raises
         RetryLater, also if time does not suffice for all subjects. The next reading then continues.
         """
         found: list[Binding] = []
         for account in dict.fromkeys((role.account, *sorted(self.covered()))):
-            found += [binding for binding in self._of_account(account) if binding.role == role]
+            read = self._of_account(account)
+            of_role = [binding for binding in read if binding.role == role]
+            domains = {(binding.region, binding.domain_id) for binding in of_role}
+            found += of_role
+            found += [one for one in read if one.role is None and (one.region, one.domain_id) in domains]
         if self.reader.rules.also_govern:
             also = self.reader.also_governed(role.account, self.aws.within(role.account).role(role.name))
             found += [also] if also else []

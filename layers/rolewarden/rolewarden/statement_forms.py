@@ -26,7 +26,7 @@ from rolewarden.guardrails import (
     RuleKind,
 )
 from rolewarden.packing import Statement
-from rolewarden.policies import compile_guardrail
+from rolewarden.policies import USER_KEY, USER_OPERATORS, compile_guardrail
 from rolewarden.vocabulary import APPLICATION_PROFILE
 
 _ANY, _PARTITION = "anything", "partition"
@@ -74,10 +74,24 @@ def is_ours(statement: Statement) -> bool:
         return False
     forms = _forms().get(_family(statement), ())
     try:
+        statement = _for_all_users(statement)
         return any(form.fits(statement) for form in forms)
     except (AttributeError, KeyError, TypeError):
         # IAM accepts no such statement, but a row of a table can have one.
         return False
+
+
+def _for_all_users(statement: Statement) -> Statement:
+    """A statement for some users of a shared role as it is for all of them. Each guardrail can have any users."""
+    condition = dict(statement.get("Condition", {}))
+    for operator in USER_OPERATORS:
+        if condition.get(operator, {}).keys() == {USER_KEY} and all(
+            map(str.strip, _texts(condition[operator][USER_KEY]))
+        ):
+            del condition[operator]
+            break
+    rest = {key: value for key, value in statement.items() if key != "Condition"}
+    return {**rest, "Condition": condition} if condition else rest
 
 
 def _family(statement: Statement) -> str:
@@ -151,7 +165,7 @@ def _variants(rule: _R) -> Iterator[_R]:
     for name, default in rule._field_defaults.items():
         if isinstance(default, Allowance):
             others[name] = Allowance.DENY if default is Allowance.ALLOW else Allowance.ALLOW
-        elif default == () and name not in {"patterns", "exempt_roles"}:
+        elif default == () and name not in {"patterns", "exempt_roles", "except_users", "only_users"}:
             others[name] = (_ANY, f"{_ANY}:{APPLICATION_PROFILE}/{_ANY}") if name == "allow_arns" else (_ANY,)
     for number in range(4):
         for names in combinations(others, number):

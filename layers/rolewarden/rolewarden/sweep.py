@@ -40,6 +40,7 @@ from rolewarden.bindings import (
     Tags,
     has_changed,
     retagged,
+    shared_profiles,
     tags_by_name,
 )
 from rolewarden.calls import SweepsAccounts
@@ -634,7 +635,7 @@ class Sweeper:
             )
             return {"compared": after, "whole": False}
         surplus = self._send_detachments(sweep, required, users)
-        unresolved = {role.path for role in lacking} | self._report_unkeepable(bindings)
+        unresolved = {role.path for role in lacking} | self._report_unkeepable(bindings, required)
         broken, is_whole = self._probe_paths(sweep.account, reported)
         unresolved |= broken
         doubts = {role: found.doubt for role, found in verified.items() if found and found.doubt}
@@ -836,20 +837,20 @@ class Sweeper:
             self.aws.send(self.queues.detach, [*detachments, *unused])
         return sorted(role.name for role in surplus)
 
-    def _report_unkeepable(self, bindings: Iterable[Binding]) -> set[str]:
+    def _report_unkeepable(
+        self, bindings: Iterable[Binding], required: Mapping[RoleKey, Mapping[str, Guardrail]]
+    ) -> set[str]:
         """Report the user profiles whose assignment cannot be kept because they run as their domain's role.
 
-        Gives the keys of the findings.
+        `required` has the policies that each role needs. Gives the keys of the findings.
         """
-        bindings = list(bindings)
-        default = {b.domain_id: b for b in bindings if b.kind == DEFAULT_USER and b.via == EXECUTION and b.role}
         found = set()
-        for binding in bindings:
-            if binding.kind == USER_PROFILE and binding.role is None and (shared := default.get(binding.domain_id)):
-                missing = self.needs.out_of_reach(binding, shared)
-                if missing:
-                    self.recorder.record_unkeepable(binding, shared, missing, SWEEP)
-                    found.add(about(binding.account, binding.domain_id, binding.user_profile))
+        for shared in shared_profiles(bindings):
+            profile, domain = shared.profile, shared.domain
+            use = self.needs.shared_use(shared, required.get(domain.role, {}) if domain.role else {})
+            if use.lacking:
+                self.recorder.record_unkeepable(profile, domain, use.lacking, SWEEP)
+                found.add(about(profile.account, profile.domain_id, profile.user_profile))
         return found
 
     def _resolve_findings(self, sweep: Sweep, reported: Iterable[ReportedFinding], unresolved: set[str]) -> None:

@@ -19,6 +19,7 @@ EVERYBODY = "*"
 """The principal that stands for all principals, services included."""
 
 _ASSUME = "sts:assumerole"
+_SET_SOURCE_IDENTITY = "sts:setsourceidentity"
 _ACCOUNT_ID = re.compile(r"[0-9]{12}")
 _ROOT = re.compile(r"arn:[^:]+:iam::([0-9]{12}):root")
 _OF_ACCOUNT = re.compile(r"arn:[^:]+:(?:iam|sts)::([0-9]{12}):.+", re.DOTALL)
@@ -35,11 +36,23 @@ class Trust(NamedTuple):
     - `named`: the principals of the Allow statements.
     - `denied`: the principals of the Deny statements.
     - `spared`: the only principals that no Deny statement with NotPrincipal denies; None without such a statement.
+    - `identifying`: the principals that an Allow statement lets set a source identity, with those of identity
+      providers.
     """
 
     named: frozenset[str] = frozenset()
     denied: frozenset[str] = frozenset()
     spared: frozenset[str] | None = None
+    identifying: frozenset[str] = frozenset()
+
+    @property
+    def lets_only_sagemaker_identify(self) -> bool:
+        """Whether SageMaker can set the source identity of a session, and no other principal can choose one."""
+        # The name of an identity provider can end like that of a service.
+        services = {one for one in self.identifying if " " not in one}
+        return (
+            bool(services) and services == self.identifying and {service_of(one) for one in services} == {"sagemaker"}
+        )
 
     def includes(self, principal: str) -> bool:
         """Whether a service, or an account by its ID, can assume the role.
@@ -89,8 +102,13 @@ def trust_of(document: Any) -> Trust:
     named: set[str] = set()
     denied: set[str] = set()
     spared: frozenset[str] | None = None
+    identifying: set[str] = set()
     for statement in _listed(statements):
-        if not isinstance(statement, Mapping) or not _is_about_assuming(statement):
+        if not isinstance(statement, Mapping):
+            continue
+        if statement.get("Effect") == "Allow" and _is_about(_SET_SOURCE_IDENTITY, statement):
+            identifying |= {EVERYBODY} if "NotPrincipal" in statement else set(_any_of(statement.get("Principal")))
+        if not _is_about(_ASSUME, statement):
             continue
         if statement.get("Effect") == "Allow":
             # An Allow statement with NotPrincipal allows all others, the anonymous ones included.
@@ -101,7 +119,7 @@ def trust_of(document: Any) -> Trust:
                 spared = others if spared is None else spared & others
             else:
                 denied |= set(_whole(statement.get("Principal")))
-    return Trust(frozenset(named), frozenset(denied), spared)
+    return Trust(frozenset(named), frozenset(denied), spared, frozenset(identifying))
 
 
 def allows_nobody(document: Any) -> bool:
@@ -115,15 +133,15 @@ def allows_nobody(document: Any) -> bool:
     return bool(statements) and all(isinstance(one, Mapping) and one.get("Effect") == "Deny" for one in statements)
 
 
-def _is_about_assuming(statement: Mapping[str, Any]) -> bool:
-    """Whether a statement is about sts:AssumeRole, which services use."""
+def _is_about(action: str, statement: Mapping[str, Any]) -> bool:
+    """Whether a statement is about an action, in lower case: sts:AssumeRole, which services use, for example."""
     if "NotAction" in statement:
-        return not any(_matches(action) for action in _listed(statement["NotAction"]))
-    return any(_matches(action) for action in _listed(statement.get("Action")))
+        return not any(_matches(action, pattern) for pattern in _listed(statement["NotAction"]))
+    return any(_matches(action, pattern) for pattern in _listed(statement.get("Action")))
 
 
-def _matches(action: Any) -> bool:
-    return isinstance(action, str) and fnmatchcase(_ASSUME, action.lower().replace("[", "[[]"))
+def _matches(action: str, pattern: Any) -> bool:
+    return isinstance(pattern, str) and fnmatchcase(action, pattern.lower().replace("[", "[[]"))
 
 
 def _principals(principal: Any) -> Iterator[str]:
@@ -132,6 +150,15 @@ def _principals(principal: Any) -> Iterator[str]:
     if isinstance(principal, Mapping):
         for kind in ("AWS", "Service"):
             yield from (text for text in _listed(principal.get(kind)) if isinstance(text, str))
+
+
+def _any_of(principal: Any) -> Iterator[str]:
+    """The principals of a statement of every kind, also identity providers."""
+    if principal == EVERYBODY:
+        yield EVERYBODY
+    if isinstance(principal, Mapping):
+        for kind, named in principal.items():
+            yield from (str(text).lower() if kind == "Service" else f"{kind} {text}" for text in _listed(named))
 
 
 def _some_of(principal: Any) -> Iterator[str]:

@@ -66,7 +66,7 @@ class Reason(StrEnum):
     policy cannot exist next to it, so no role of the account can get this guardrail. The other guardrails are not
     affected."""
     SHARES_ROLE = "shares its domain's role"
-    """The user profile uses its domain's execution role and needs guardrails that the role does not have."""
+    """The user profile uses its domain's execution role and needs guardrails that its sessions do not have."""
     UNREACHABLE = "SageMaker cannot be reached"
     """Rolewarden cannot connect to the SageMaker endpoint of a Region."""
     EXEMPT_ABSENT = "exempt role not found"
@@ -166,8 +166,8 @@ RECOMMENDATIONS: dict[str, str] = {
     "rename the policy that the message names (IAM renames no policy: create it again under another name); or rename "
     "the guardrail in guardrails.yaml and deploy",
     Reason.SHARES_ROLE: "give the user profile an execution role of its own, or assign the guardrail to its whole "
-    "domain in guardrails.yaml; service control policies can tell single users apart by their source identity "
-    "(docs/how-to/prevention.md, One user of a shared role)",
+    "domain in guardrails.yaml, or let the domain set source identities: `rolewarden plan` has the reason and the "
+    "commands (docs/how-to/prevention.md, One user of a shared role)",
     Reason.UNREACHABLE: "take the region out of the parameter Regions if SageMaker is not offered there, or repair the "
     "network path to its endpoint",
     Reason.UNSIGNED: "find the call in CloudTrail by its event ID, revoke the sessions of the role "

@@ -44,6 +44,28 @@ def may_assume(caller: str, arn: str) -> bool:
     return role_may(session, "sts:AssumeRole", arn, context)
 
 
+def may_set_source_identity(caller: str, arn: str, source_identity: str) -> bool:
+    """Whether the principal `caller` can set this source identity in a session of a role.
+
+    Both the trust policy of the role and, for a session of a role, the policies of the caller must allow
+    sts:SetSourceIdentity: https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_temp_control-access_monitor.html
+    """
+    target = role(arn)
+    context = evaluator.EvalContext(
+        principal_arn=caller,
+        principal_type="AssumedRole" if ":assumed-role/" in caller else "User",
+        principal_account=caller.split(":")[4],
+        action="sts:SetSourceIdentity",
+        resource_arn=arn,
+        region="",
+        service_context={"sts:sourceidentity": source_identity},
+    )
+    if target is None or not evaluator.evaluate_trust_policy(target["AssumeRolePolicyDocument"], caller, context):
+        return False
+    session = issuer(caller)
+    return session is None or role_may(session, "sts:SetSourceIdentity", arn, {"sts:SourceIdentity": source_identity})
+
+
 def role_may(role: Mapping[str, Any], action: str, resource: str, context: Mapping[str, str]) -> bool:
     """Whether the policies of a role, its permissions boundary and service control policies allow a request.
 
@@ -69,6 +91,11 @@ def _managed(role: Mapping[str, Any], arn: str) -> Any:
 
 def service_may_assume(service: str, arn: str, context: Mapping[str, str]) -> bool:
     """Whether the trust policy of a role allows an AWS service to assume it. `context` has the keys of the request."""
+    return service_may("sts:AssumeRole", service, arn, context)
+
+
+def service_may(action: str, service: str, arn: str, context: Mapping[str, str]) -> bool:
+    """Whether the trust policy of a role allows an AWS service an action, such as sts:SetSourceIdentity."""
     found = role(arn)
     statements = [
         {
@@ -79,7 +106,7 @@ def service_may_assume(service: str, arn: str, context: Mapping[str, str]) -> bo
         if _names(statement, service)
     ]
     document = {"Version": "2012-10-17", "Statement": statements}
-    return judge({"trust": document}, "sts:AssumeRole", arn, context).allowed
+    return judge({"trust": document}, action, arn, context).allowed
 
 
 def resource_allows(
@@ -114,9 +141,16 @@ def issuer(caller: str) -> Mapping[str, Any] | None:
 
 
 def is_void(access_key: str) -> bool:
-    """Whether this is the key of an assumed role that no longer exists. AWS rejects such a key."""
+    """Whether this is the key of an assumed role that no longer exists. AWS rejects such a key.
+
+    A role that is created again under the same name is another role, with another ID:
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html
+    """
     session = sts._sessions.get(access_key, {})
-    return "SourceAccessKeyId" in session and issuer(session["Arn"]) is None
+    if "SourceAccessKeyId" not in session or ":assumed-role/" not in session["Arn"]:
+        return False
+    role = issuer(session["Arn"])
+    return role is None or role["RoleId"] != session["UserId"].partition(":")[0]
 
 
 def taken_by(service: str, arn: str) -> Mapping[str, Any] | None:
@@ -130,6 +164,12 @@ def taken_by(service: str, arn: str) -> Mapping[str, Any] | None:
 def caller(headers: Mapping[str, str], query: Mapping[str, Any]) -> str:
     """The ARN of the caller that signed a request."""
     return str(sts._caller_identity(headers, query)["userArn"])
+
+
+def source_identity(headers: Mapping[str, str], query: Mapping[str, Any]) -> str:
+    """The source identity of the session that signed a request, or ""."""
+    key = sts._caller_identity(headers, query).get("accessKey", "")
+    return str(sts._sessions.get(key, {}).get("SourceIdentity", ""))
 
 
 def _names(statement: Mapping[str, Any], service: str) -> bool:

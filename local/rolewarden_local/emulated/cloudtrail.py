@@ -1,4 +1,4 @@
-"""CloudTrail events of changing calls to IAM and SageMaker, as EventBridge delivers them.
+"""CloudTrail events of changing calls to IAM and SageMaker, as EventBridge delivers them, and of calls of models.
 
 MiniStack records calls only for LookupEvents and does not send events to EventBridge. moto does neither.
 
@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 from botocore.parsers import ResponseParserError, create_parser
 from moto.core.parse import PROTOCOL_PARSERS
@@ -24,11 +24,19 @@ from werkzeug.datastructures import MultiDict
 
 from rolewarden_local.emulated import names
 from rolewarden_local.emulated._ministack import REGION, iam, sts
+from rolewarden_local.emulated.transport import MODEL_CALL
 
 Event = dict[str, Any]
 
 SERVICES: Final = frozenset({"iam", "sagemaker"})
 DENIED: Final = frozenset({"AccessDenied", "AccessDeniedException"})
+
+MODEL_CALLS: Final = frozenset({"Converse", "ConverseStream", "InvokeModel", "InvokeModelWithResponseStream"})
+"""The calls of models that are management events. The others of Bedrock Runtime are data events:
+https://docs.aws.amazon.com/bedrock/latest/userguide/logging-using-cloudtrail.html"""
+
+_REGION_OF_PROFILE: Final = {"apac": "ap-southeast-2", "eu": "eu-central-1", "global": "us-west-2", "us": "us-west-2"}
+"""The region in which the local AWS serves a call through an inference profile of this geography."""
 
 _READING: Final = (
     "BatchDescribe",
@@ -60,6 +68,7 @@ class ApiCall:
     answer: bytes
     request_id: str
     source_ip: str = "127.0.0.1"
+    path: str = ""
 
 
 def leaves_event(service: str, operation: str) -> bool:
@@ -69,11 +78,14 @@ def leaves_event(service: str, operation: str) -> bool:
 
 
 def is_in_history_only(service: str, operation: str) -> bool:
-    """Whether only LookupEvents shows a call of this operation: one that deploys a stack.
+    """Whether only LookupEvents shows a call of this operation: one that deploys a stack, or one of a model.
 
-    CloudTrail hands such a call to EventBridge, too. The local AWS does not, because the owner of a stack that deploys
-    it here would get an alert for each test. The sample events have these calls.
+    CloudTrail hands a call that deploys a stack to EventBridge, too. The local AWS does not, because the owner of a
+    stack that deploys it here would get an alert for each test. The sample events have these calls. A call of a model
+    is read-only, and EventBridge gets such an event only if a rule asks for it.
     """
+    if service == "bedrock":
+        return operation in MODEL_CALLS
     return service == "cloudformation" and operation in {"CreateStack", "ExecuteChangeSet", "UpdateStack"}
 
 
@@ -95,9 +107,10 @@ def event(call: ApiCall, at: float | None = None) -> Event:
         "sourceIPAddress": call.source_ip,
         "userAgent": call.headers.get("user-agent", ""),
         **_outcome(call),
+        **_more(call),
         "requestID": call.request_id,
         "eventID": str(uuid.uuid4()),
-        "readOnly": False,
+        "readOnly": call.service == "bedrock",
         "eventType": "AwsApiCall",
         "managementEvent": True,
         "recipientAccountId": call.account,
@@ -156,6 +169,7 @@ def _assumed_role(access_key: str, account: str, session: Mapping[str, Any]) -> 
             },
             "webIdFederationData": {},
             "attributes": {"creationDate": since, "mfaAuthenticated": "false"},
+            **({"sourceIdentity": session["SourceIdentity"]} if session.get("SourceIdentity") else {}),
         },
     }
 
@@ -191,6 +205,27 @@ def _outcome(call: ApiCall) -> dict[str, Any]:
     }
 
 
+def _more(call: ApiCall) -> dict[str, Any]:
+    """The region that serves a call through an inference profile.
+
+    https://docs.aws.amazon.com/bedrock/latest/userguide/cross-region-inference.html
+    """
+    geography = _model_id(call).rpartition("/")[2].partition(".")[0]
+    if call.service != "bedrock" or call.status >= 300 or geography not in _REGION_OF_PROFILE:
+        return {}
+    return {"additionalEventData": {"inferenceRegion": _REGION_OF_PROFILE[geography]}}
+
+
+def _model_id(call: ApiCall) -> str:
+    found = MODEL_CALL.fullmatch(call.path)
+    return unquote(found["model"]) if found else ""
+
+
+def _api_of(service: str) -> Any:
+    """The service model. The calls of models are in an API of their own, and are signed for `bedrock`."""
+    return get_service_model("bedrock-runtime" if service == "bedrock" else service)
+
+
 def _error(call: ApiCall) -> dict[str, str]:
     try:
         error: dict[str, str] = _parsed_answer(call)["Error"]
@@ -202,10 +237,12 @@ def _error(call: ApiCall) -> dict[str, str]:
 @functools.cache
 def _error_names(service: str) -> dict[str, str]:
     # The API answers NoSuchEntity, but CloudTrail records the name of the shape, NoSuchEntityException.
-    return {shape.error_code: shape.name for shape in get_service_model(service).error_shapes}
+    return {shape.error_code: shape.name for shape in _api_of(service).error_shapes}
 
 
 def _request(call: ApiCall) -> dict[str, Any] | None:
+    if call.service == "bedrock":
+        return {"modelId": _model_id(call)}
     shape = get_service_model(call.service).operation_model(call.operation).input_shape
     if shape is None:
         return None
@@ -232,7 +269,7 @@ def _response(call: ApiCall) -> dict[str, Any] | None:
 
 
 def _parsed_answer(call: ApiCall) -> dict[str, Any]:
-    model = get_service_model(call.service)
+    model = _api_of(call.service)
     answer = {"status_code": call.status, "headers": call.answer_headers, "body": call.answer}
     parsed: dict[str, Any] = _parser(model.metadata["protocol"]).parse(
         answer, model.operation_model(call.operation).output_shape

@@ -73,6 +73,8 @@ def install_iam() -> None:
     for operation in ("CreateRole", "CreateUser", "PutUserPermissionsBoundary"):
         handlers[operation] = _checked(handlers[operation], [_known_boundary])
     handlers["DeletePolicy"] = _checked(handlers["DeletePolicy"], [_nobodys_boundary])
+    handlers["AcquireRole"] = _acquire_role
+    handlers["CreateServiceSpecificCredential"] = _create_service_specific_credential
     handlers["SetDefaultPolicyVersion"] = _set_default_policy_version
     handlers["ListRoles"] = _list_roles
     handlers["ListPolicies"] = _list_policies
@@ -189,6 +191,48 @@ def _new_name(params: Params) -> Response | None:
             409, "EntityAlreadyExists", f"A policy called {name} already exists. Duplicate names are not allowed."
         )
     return None
+
+
+TEMPLATES: Final = re.compile(r"arn:aws:iam::aws:role-template/([a-z.]+)/\w+:\d+")
+"""The ARNs of role templates. The local AWS has no list of them: a template of each service creates a role that trusts
+the service, with the name and path in the replacement values RoleName and Path."""
+
+
+def role_of_template(params: Params) -> tuple[str, str]:
+    """The path and name of the role that a call of AcquireRole creates."""
+    values: dict[str, str] = {}
+    while key := _param(params, f"ReplacementValues.entry.{len(values) + 1}.key"):
+        values[key] = _param(params, f"ReplacementValues.entry.{len(values) + 1}.value.Values.member.1")
+    return values.get("Path", "/"), values.get("RoleName", "FromTemplate")
+
+
+def _acquire_role(params: Params) -> Response:
+    template = TEMPLATES.fullmatch(_param(params, "TemplateArn"))
+    if template is None:
+        return _error(404, "NoSuchEntity", f"Role template {_param(params, 'TemplateArn')} cannot be found.")
+    path, name = role_of_template(params)
+    trusted = {"Effect": "Allow", "Principal": {"Service": template[1]}, "Action": "sts:AssumeRole"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [trusted]})
+    of_role = {"RoleName": [name], "Path": [path], "AssumeRolePolicyDocument": [document]}
+    status, headers, body = iam._IAM_HANDLERS["CreateRole"](of_role)
+    return status, headers, body.replace(b"CreateRole", b"AcquireRole")
+
+
+def _create_service_specific_credential(params: Params) -> Response:
+    """A credential of a service for a user, for example an API key of Amazon Bedrock. It works as the user.
+
+    https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreateServiceSpecificCredential.html
+    """
+    name, service = _param(params, "UserName"), _param(params, "ServiceName")
+    user, number = iam._users.get(name), iam._gen_id("ACCA")
+    if user is None:
+        return _error(404, "NoSuchEntity", f"The user with name {name} cannot be found.")
+    user.setdefault("ServiceSpecificCredentials", []).append(number)
+    made = (
+        f"<UserName>{name}</UserName><ServiceName>{service}</ServiceName><Status>Active</Status>"
+        f"<ServiceSpecificCredentialId>{number}</ServiceSpecificCredentialId>"
+    )
+    return _answer("CreateServiceSpecificCredential", f"<ServiceSpecificCredential>{made}</ServiceSpecificCredential>")
 
 
 def _size(document: str) -> int:
@@ -433,8 +477,16 @@ def _entity_member(kind: str, entity: Mapping[str, Any]) -> str:
     )
 
 
+def _text(body: Any) -> str:
+    return body.decode() if isinstance(body, bytes) else str(body)
+
+
 def _known_role_only(handle_request: Callable[..., Any]) -> Callable[..., Any]:
-    """Reject AssumeRole if the role is missing or does not trust the caller. MiniStack checks this only with AUTH."""
+    """Reject AssumeRole if the role is missing or does not trust the caller. MiniStack checks this only with AUTH.
+
+    A session also keeps its source identity, which MiniStack ignores. A chained session has that of its caller, and
+    cannot change it: https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_temp_control-access_monitor.html
+    """
 
     async def handle(method: str, path: str, headers: Mapping[str, str], body: bytes, query: Params) -> Any:
         form = parse_qs(body.decode())
@@ -444,6 +496,16 @@ def _known_role_only(handle_request: Callable[..., Any]) -> Callable[..., Any]:
             if not access.may_assume(caller, arn):
                 message = f"User: {caller} is not authorized to perform: sts:AssumeRole on resource: {arn}"
                 return iam._error(403, "AccessDenied", escape(message), ns="sts")
+            carried = access.source_identity(headers, query)
+            wanted = form.get("SourceIdentity", [carried])[0]
+            if wanted and ((carried and carried != wanted) or not access.may_set_source_identity(caller, arn, wanted)):
+                message = f"User: {caller} is not authorized to perform: sts:SetSourceIdentity on resource: {arn}"
+                return iam._error(403, "AccessDenied", escape(message), ns="sts")
+            answer = await handle_request(method, path, headers, body, query)
+            if wanted and answer[0] == 200:
+                key = re.search(r"<AccessKeyId>(\w+)</AccessKeyId>", _text(answer[2]))
+                sts._sessions[key[1] if key else ""]["SourceIdentity"] = wanted
+            return answer
         return await handle_request(method, path, headers, body, query)
 
     return handle

@@ -32,6 +32,8 @@ SINGLE_VALUED: Final = frozenset(
     {
         "StringEquals",
         "StringNotEquals",
+        "StringEqualsIgnoreCase",
+        "StringNotEqualsIgnoreCase",
         "StringLike",
         "StringNotLike",
         "StringEqualsIfExists",

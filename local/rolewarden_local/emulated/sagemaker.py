@@ -1,6 +1,6 @@
 """SageMaker Studio: domains with updates, user profiles and spaces.
 
-MiniStack does not have SageMaker. moto has domains, but lacks UpdateDomain, user profiles and spaces.
+MiniStack does not have SageMaker. moto has domains, but lacks UpdateDomain, user profiles, spaces and presigned URLs.
 
 `install_sagemaker` adds them to moto itself, so `LocalAws` and a plain `moto.mock_aws` both have them. moto's backends,
 one for each account and region, hold the state, and it is deleted when moto resets them. Requests and answers follow
@@ -27,7 +27,7 @@ from moto.sagemaker.models import Domain, SageMakerModelBackend, sagemaker_backe
 from moto.sagemaker.responses import SageMakerResponse
 from moto.utilities.utils import get_partition
 
-from rolewarden_local.emulated import app_images
+from rolewarden_local.emulated import app_images, apps
 from rolewarden_local.emulated.patches import Patch
 
 STUDIO_PAGE: Final = (
@@ -109,7 +109,9 @@ def install_sagemaker() -> None:
         "add_tags": _add_tags,
         "list_tags": _list_tags,
         "delete_tags": _delete_tags,
+        "create_presigned_domain_url": _create_presigned_domain_url,
         **app_images.operations(),
+        **apps.of_apps(),
     }
     for kind in KINDS:
         snake = re.sub(r"(?<=.)(?=[A-Z])", "_", kind.noun).lower()
@@ -134,6 +136,7 @@ def reset_sagemaker() -> None:
     """Delete every SageMaker resource of every account and region."""
     _fixed_domain_ids.clear()
     ANSWERS.as_asked = Answers.as_asked
+    apps.JOBS.carry = apps.Jobs.carry
     for account in sagemaker_backends.values():
         account.reset()
 
@@ -295,6 +298,7 @@ def _describe_domain(response: Any) -> Reply:
 
 def _update_domain(response: Any) -> Reply:
     domain, params = _domain(response), response.params
+    _require_stopped_apps(response, domain)
     for parameter, attribute in (
         ("DefaultUserSettings", "default_user_settings"),
         ("DefaultSpaceSettings", "default_space_settings"),
@@ -314,6 +318,17 @@ def _update_domain(response: Any) -> Reply:
             setattr(domain, attribute, params[parameter])
     domain.last_modified_time = utcnow()
     return {"DomainArn": domain.arn}
+
+
+def _require_stopped_apps(response: Any, domain: Domain) -> None:
+    """Raise ResourceInUse if an app of the domain runs and the request changes ExecutionRoleIdentityConfig."""
+    wanted = response.params.get("DomainSettingsForUpdate", {}).get("ExecutionRoleIdentityConfig")
+    has = (domain.domain_settings or {}).get("ExecutionRoleIdentityConfig", "DISABLED")
+    if wanted not in (None, has) and apps.is_running(response.sagemaker_backend, domain.id):
+        raise ResourceInUseException(
+            f"Domain {domain.id} has apps in the status InService or Pending, so ExecutionRoleIdentityConfig cannot be "
+            "changed"
+        )
 
 
 def _delete_domain(response: Any) -> Reply:
@@ -422,6 +437,12 @@ def _list_members(kind: Kind, response: Any) -> Reply:
         if domain_id in (None, member.domain_id) and contains in member.name.lower()
     )
     return _page(response, _sorted(response, (_summary(kind, member) for member in found)), f"{kind.noun}s")
+
+
+def _create_presigned_domain_url(response: Any) -> Reply:
+    member, domain = _member(response, PROFILE), _domain(response)
+    token = base64.urlsafe_b64encode(member.arn.encode()).decode()
+    return {"AuthorizedUrl": f"{domain.url}/auth?token={token}"}
 
 
 # Tags

@@ -5,8 +5,9 @@ the request, `responseElements` is always null, and the calls to moto's SageMake
 selectors, but knows no trail of another account.
 
 https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_LookupEvents.html
-The history has only the changing calls of IAM and SageMaker. It has them immediately, but CloudTrail takes minutes. It
-does not depend on trails, but EventBridge gets an event only if a trail that logs selects it:
+The history has only the changing calls of IAM and SageMaker, and the calls of models. It has them immediately, but
+CloudTrail takes minutes. It does not depend on trails, but EventBridge gets an event only if a trail that logs selects
+it:
 https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-service-event-cloudtrail.html
 
 The accounts of an organization see the organization's trails in DescribeTrails. CloudTrail does not answer their
@@ -29,7 +30,16 @@ from rolewarden_local.emulated.iam import Response
 from rolewarden_local.emulated.organization import ORGANIZATION
 
 LARGEST_TRAIL_PAGE: Final = 50
-_ATTRIBUTES: Final = frozenset({"AccessKeyId", "EventId", "EventName", "EventSource", "ReadOnly", "Username"})
+_ATTRIBUTES: Final = frozenset(
+    {"AccessKeyId", "EventId", "EventName", "EventSource", "ReadOnly", "ResourceName", "ResourceType", "Username"}
+)
+_RESOURCES: Final = {
+    "policyArn": "AWS::IAM::Policy",
+    "policyName": "AWS::IAM::Policy",
+    "roleName": "AWS::IAM::Role",
+    "userName": "AWS::IAM::User",
+}
+"""The parameters of calls to IAM that name a resource, and the type of the resource."""
 
 
 def install_trail(events: Sequence[Event]) -> None:
@@ -170,7 +180,7 @@ def _lookup(events: Sequence[Event], request: Mapping[str, Any]) -> Response:
     found = (
         entry
         for entry in _entries(events)
-        if start <= entry["EventTime"] <= end and all(entry.get(key) == value for key, value in wanted.items())
+        if start <= entry["EventTime"] <= end and all(_has(entry, key, value) for key, value in wanted.items())
     )
     if "NextToken" in request and not _passed(found, request["NextToken"]):
         return _refused("InvalidNextTokenException", "The token is no longer valid")
@@ -199,7 +209,15 @@ def _entries(events: Sequence[Event]) -> Iterator[dict[str, Any]]:
             yield _entry(event["detail"])
 
 
+def _has(entry: Mapping[str, Any], key: str, value: str) -> bool:
+    if key.startswith("Resource"):
+        return any(resource[key] == value for resource in entry["Resources"])
+    return bool(entry.get(key) == value)
+
+
 def _entry(record: Mapping[str, Any]) -> dict[str, Any]:
+    parameters = record.get("requestParameters") or {}
+    named = _RESOURCES if record["eventSource"] == "iam.amazonaws.com" else {}
     return {
         "EventId": record["eventID"],
         "EventName": record["eventName"],
@@ -208,7 +226,11 @@ def _entry(record: Mapping[str, Any]) -> dict[str, Any]:
         "Username": _user_name(record["userIdentity"]),
         "AccessKeyId": record["userIdentity"]["accessKeyId"],
         "ReadOnly": "true" if record["readOnly"] else "false",
-        "Resources": [],
+        "Resources": [
+            {"ResourceType": kind, "ResourceName": parameters[name]}
+            for name, kind in named.items()
+            if name in parameters
+        ],
         "CloudTrailEvent": json.dumps(record),
     }
 

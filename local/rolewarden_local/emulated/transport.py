@@ -128,13 +128,21 @@ def operation_name(service: str, method: str, path: str, known: str) -> str:
 
     MiniStack names a call to a REST API that it does not know by its method, such as "GET.lambda".
     """
-    if service == "bedrock" and _INVOKE_MODEL.fullmatch(path):
-        return "InvokeModel"
+    if service == "bedrock" and (call := MODEL_CALL.fullmatch(path)):
+        return _MODEL_CALLS[call["how"]]
     return _rest_operations(service).get((method, path.rstrip("/")), known) if "." in known else known
 
 
-_INVOKE_MODEL = re.compile(r"/model/[^/]+/invoke")
-"""The path of InvokeModel of the API Bedrock Runtime, whose requests are signed for the service `bedrock`."""
+_MODEL_CALLS = {
+    "converse": "Converse",
+    "converse-stream": "ConverseStream",
+    "invoke": "InvokeModel",
+    "invoke-with-response-stream": "InvokeModelWithResponseStream",
+}
+MODEL_CALL = re.compile(rf"/model/(?P<model>.+)/(?P<how>{'|'.join(_MODEL_CALLS)})")
+"""The path of a call of the API Bedrock Runtime, whose requests are signed for the service `bedrock`.
+
+An ARN in place of the ID of the model has a slash, which a server may have decoded."""
 
 
 @functools.cache
