@@ -244,7 +244,8 @@ class ReportAnswer:
     def _gaps(self) -> str:
         number = len(self.sections.gaps.rows)
         general = len(GENERAL_LIMITS)
-        return f"{number_in_words(number - general, 'limit', 'limits')} of these accounts, and {general} that every report has."
+        own = number_in_words(number - general, "limit", "limits")
+        return f"{own} of these accounts, and {general} that every report has."
 
     def _changes(self) -> str:
         comparison = self.report.comparison
