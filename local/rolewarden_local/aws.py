@@ -35,6 +35,7 @@ from rolewarden_local.emulated import (
     functions,
     iam,
     loops,
+    managed,
     order,
     organization,
     patches,
@@ -618,6 +619,7 @@ def _install(aws: LocalAws) -> None:
     """Every patch of MiniStack that this module needs; those of IAM and STS are in `iam.install_iam`."""
     sagemaker.install_sagemaker()
     iam.install_iam()
+    managed.install_managed()
     simulate.install_simulate()
     stale.install_stale()
     tagging.install_tagging()

@@ -147,6 +147,18 @@ class _Page:
         )
 
     @property
+    def observing(self) -> str:
+        """The line about observe mode, with the figures of each account; empty if no guardrail observes."""
+        banners = dict.fromkeys(account.plan.banner for account in self.report.accounts if account.plan.banner)
+        of_several = self.report.is_of_several
+        figures = [
+            f"Account {account.account}: {account.observing}" if of_several else account.observing
+            for account in self.report.accounts
+            if account.observing
+        ]
+        return " ".join((*banners, *figures))
+
+    @property
     def number_of_findings(self) -> int:
         """The number of all findings."""
         return sum(len(self.sections.findings(noted=noted).rows) for noted in (False, True))

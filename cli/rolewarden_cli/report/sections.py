@@ -488,10 +488,8 @@ class Sections:
                     yield place, ("role named by a setting", TableCell(named.role, where), why)
             for shared in (one for one in plan.shared if one.guardrails):
                 who = f"{shared.domain_name or shared.domain_id}/{shared.user_profile}"
-                lacks = f"lacks {listed(shared.guardrails)}"
-                why = (
-                    f"it shares the role {shared.role} of its domain and {': '.join(filter(None, (lacks, shared.why)))}"
-                )
+                lacks = f"it shares the role {shared.role} of its domain and lacks {listed(shared.guardrails)}"
+                why = ": ".join(filter(None, (lacks, shared.why)))
                 yield place, ("user profile without a role of its own", who, why)
             for role, verdict in account.verdicts.items():
                 if verdict is Verdict.UNENFORCEABLE:
