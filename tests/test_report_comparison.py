@@ -145,6 +145,19 @@ def test_without_people_a_report_numbers_user_profiles_and_has_no_name_of_one():
     assert figure(Page(numbered).root, "allowed") == figure(Page(html).root, "allowed")
 
 
+def test_without_people_a_session_is_named_by_its_number():
+    [account] = BEFORE.accounts
+    first, *others = account.access.rows
+    one = replace(first, user_profile="ana.example", source_identity="ana.example")
+    decisions = {**account.access.decisions, one.session: (FREE,) * 6}
+    report = with_access(BEFORE, rows=(one, *others), decisions=decisions)
+    assert f"{first.role} as ana.example" in render(report)
+    numbered = render(report.without_people())
+    assert "ana.example" not in numbered
+    assert f"{first.role} as person-1" in numbered
+    assert figure(Page(numbered).root, "allowed") == figure(Page(render(report)).root, "allowed")
+
+
 def test_reports_with_numbers_are_compared_without_people_and_the_page_says_so(tmp_path):
     [account] = BEFORE.accounts
     now = with_access(BEFORE, rows=account.access.rows[1:]).without_people()

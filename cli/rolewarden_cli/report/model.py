@@ -302,7 +302,12 @@ class AccountReport:
         def number(domain_id: str, profile: str) -> str:
             return profile and numbers.get((self.account, domain_id, profile), LEFT_OUT)
 
-        plan = self.plan
+        def numbered(row: Row) -> Row:
+            """The row with its number, also as the source identity of its sessions."""
+            name = number(row.domain_id, row.user_profile)
+            return replace(row, user_profile=name, source_identity=row.source_identity and name)
+
+        plan, rows = self.plan, [(row, numbered(row)) for row in self.access.rows]
         return replace(
             self,
             plan=replace(
@@ -321,9 +326,13 @@ class AccountReport:
             ),
             access=replace(
                 self.access,
-                rows=tuple(
-                    replace(row, user_profile=number(row.domain_id, row.user_profile)) for row in self.access.rows
-                ),
+                rows=tuple(new for _, new in rows),
+                decisions={
+                    new: self.access.decisions[old]
+                    for row, numbered_row in rows
+                    for old, new in ((row.session, numbered_row.session), (row.bedrock_role, row.bedrock_role))
+                    if old
+                },
                 unread=tuple(map(text, self.access.unread)),
             ),
             history=tuple(
