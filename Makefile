@@ -102,13 +102,13 @@ test: install
 quick: lint types
 	@$(VENV)/bin/python -m pytest -m "not deployed and not long"
 
-# Run all checks that a change must pass, except the functions in a container. `.ci/run` does both.
+# Run all checks that a change must pass, except the functions in a container. `.ci/run` does both. The tests use every
+# processor, so the other checks run after them, and at the same time. GNU make 3 mixes the lines of their output.
 check: install
 	@echo "== make test" && $(MAKE) --no-print-directory test
-	@echo "== lint and types" && $(MAKE) --no-print-directory lint types
-	@echo "== templates" && $(MAKE) --no-print-directory check-templates
-	@echo "== rolewarden replay" && $(MAKE) --no-print-directory check-replay
-	@echo "== documentation site" && $(MAKE) --no-print-directory docs
+	@echo "== lint, types, templates, rolewarden replay and documentation site" && \
+	$(MAKE) --no-print-directory $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) \
+		lint types check-templates check-replay docs
 
 # Run SAM's own checks, cfn-lint on both translated templates, and a build.
 check-templates: install

@@ -219,7 +219,7 @@ def test_a_stack_of_a_member_account_whose_operation_failed_is_named(company, mo
     assert [(c["level"], c["message"]) for c in checks if c["what"] == "StackSets"] == [
         ("ok", "the last operation succeeded in 1 places")
     ]
-    [stack_set] = stacksets._SETS.values()
+    [stack_set] = stacksets.EXISTING.values()
     stack_set.made[MEMBER, "us-east-1"] = {"Status": "OUTDATED", "StatusReason": "rolewarden-sweep already exists"}
     checks = json_answer("doctor", *clinic.options, exit_code=2)["checks"]
     [failed] = [check for check in checks if check["what"] == "StackSets"]
