@@ -303,6 +303,16 @@ def test_no_text_of_the_page_has_a_raw_backtick():
     assert root.one("main").text.count("`") == documents.count("`")
 
 
+def test_observe_mode_is_said_once_in_the_answer(asked):
+    report = of_several(2, 2)
+    banner = "Observe mode: only-nova-and-sonnet."
+    accounts = tuple(replace(one, plan=replace(one.plan, banner=banner)) for one in report.accounts)
+    root = page(replace(report, accounts=accounts))
+    assert words(root).count(banner) == 1
+    assert banner in words(root.ids["answer"])
+    assert "observe-mode" not in asked.ids
+
+
 def test_models_are_in_natural_order():
     report = generated(2, 60)
     heads = [head.attributes["title"] for head in page(report).ids["matrix"].all("th", class_="model")]
