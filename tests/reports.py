@@ -38,6 +38,7 @@ from rolewarden_cli.plan import EndingExemption, Plan, PlannedPolicy, PlannedRol
 from rolewarden_cli.report import AccountReport, Provenance, Report, render
 from rolewarden_cli.report.model import AccountScps, AttachedScp, UnreachedAccount, Watch
 from rolewarden_cli.report.snapshot import EarlierReport, snapshot_of
+from rolewarden_cli.stack import StackRules
 from rolewarden_cli.status import ContestedRole, Status, SweepSeen
 
 from tests.conftest import ROOT, TODAY
@@ -262,7 +263,7 @@ def example() -> Report:
                   ticket="SEC-123", approved_by="Olga Ivanova, data protection"),
         Exemption("CanvasBreakGlass", date(2027, 1, 31), "break-glass access", ACCOUNT),
     )  # fmt: skip
-    plan = replace(account.plan, roles=roles, exemptions=(
+    plan = replace(account.plan, roles=roles, stack=StackRules.SAME, exemptions=(
         EndingExemption("Canvas-finance-006", date(2026, 12, 15), 20, exemptions[0].reason, ("Canvas-finance-006",)),
     ))  # fmt: skip
     history = (

@@ -12,6 +12,8 @@ from datetime import datetime
 
 from rolewarden.names import folded
 
+from rolewarden_cli.natural import natural_key
+
 
 @dataclass(frozen=True)
 class PersonSeen:
@@ -226,4 +228,4 @@ def _people_in_words(number: int) -> str:
 
 
 def _named(models: Iterable[str]) -> str:
-    return ", ".join(sorted(models))
+    return ", ".join(sorted(models, key=natural_key))
