@@ -21,7 +21,7 @@ ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += --jobs=3
 endif
 
-.PHONY: install new-python demo wheel bom test quick check check-templates check-replay soak local stage lint types
+.PHONY: install new-python demo wheel bom release test quick check check-templates check-replay soak local stage lint types
 .PHONY: docs bench bench-report
 .PHONY: report-picture pages mutants clean
 
@@ -93,6 +93,23 @@ wheel: install
 bom: $(VENV)/installed
 	@$(VENV)/bin/python -B layers/rolewarden/bom.py .aws-sam/build/RolewardenLayer/python dist/rolewarden-layer.cdx.json
 	@echo "dist/rolewarden-layer.cdx.json is written"
+
+# Build everything that a release has, in dist/: the wheel, the files of the stack with the templates, the bills of
+# materials of both, the site, and the hash of each file. CONTRIBUTING.md has the checklist.
+release: install $(DOCS_VENV)/installed
+	@rm -rf dist
+	@$(MAKE) --no-print-directory wheel
+	@$(VENV)/bin/python cli/wheel_bom.py dist/rolewarden-*.whl dist/rolewarden-wheel.cdx.json
+	@$(SAM) build
+	@$(MAKE) --no-print-directory bom
+	@cp template.yaml forwarder.yaml dist/
+	@mkdir -p dist/stack
+	@cd dist/stack && ../../$(VENV)/bin/rolewarden init --without-account --yes --with-stack
+	@tar -C dist/stack -czf dist/rolewarden-stack.tar.gz . && rm -r dist/stack
+	@$(MAKE) --no-print-directory docs
+	@tar -C site -czf dist/rolewarden-site.tar.gz .
+	@cd dist && sha256sum * > SHA256SUMS
+	@echo "dist/ has the release: go on with the checklist in CONTRIBUTING.md"
 
 # Run all tests, including those of the deployed stack.
 test: install

@@ -305,10 +305,17 @@ class Plan:
         return (*roles, *profiles)
 
     @property
-    def is_done(self) -> bool:
-        """Whether nothing is left to do, every role is protected or exempt without doubt, and all could be read."""
-        left = self.unprotected or self.unread or self.outside or self.doubts
-        return not (self.has_changes or self.next[0] or left)
+    def conditions(self) -> dict[str, bool]:
+        """Whether each condition of `rolewarden plan` holds, by name."""
+        return {
+            "changes": bool(self.has_changes or self.next[0]),
+            "unprotected": bool(self.unprotected),
+            "doubts": bool(self.doubts),
+            "denials": False,
+            "unread": bool(self.unread or self.outside),
+            "observed": any(role.outcome.remediation == "observed" for role in self.roles),
+            "warnings": bool(self.unmatched or self.loosened),
+        }
 
     @property
     def with_surplus(self) -> tuple[PlannedRole, ...]:

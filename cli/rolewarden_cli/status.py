@@ -124,11 +124,16 @@ class Status:
         return round(self.sweep_age.total_seconds()) if self.sweep_age else None
 
     @property
-    def is_well(self) -> bool:
-        """Whether the last sweep is complete and on schedule, and no role or subject is contested or unprotected."""
+    def conditions(self) -> dict[str, bool]:
+        """Whether each condition of `rolewarden status` holds, by name."""
         age, sweep = self.sweep_age, self.last_sweep
         is_swept = sweep is not None and not self.lost and not sweep.missed and age is not None and age <= OVERDUE
-        return is_swept and not self.contested and not self.unenforceable
+        return {
+            "contested": bool(self.contested),
+            "unprotected": bool(self.unenforceable),
+            "sweep": not is_swept,
+            "surplus": bool(sweep and (sweep.completed.get("surplus") or sweep.completed.get("unused_policies"))),
+        }
 
 
 def read_status(connection: Connection, now: datetime) -> Status:

@@ -33,7 +33,7 @@ from rolewarden_cli.console import (
     time_text,
 )
 from rolewarden_cli.inventory import take
-from rolewarden_cli.options import All, AsJson, Guardrails, UsageError
+from rolewarden_cli.options import All, AsJson, FailOn, Guardrails, UsageError
 from rolewarden_cli.plan import DIRECT_DEPLOYMENT, Plan, PlannedRole, read_plan
 from rolewarden_cli.rollout import TRAIL_DAYS, Observation, Rollout, read_rollout, turns_in
 from rolewarden_cli.rules import DEFAULT_FILE, CheckedFile
@@ -57,7 +57,7 @@ DAYS = 30
 
 
 @of_an_account
-def run_plan(
+def run_plan(  # noqa: PLR0913, PLR0917 - each parameter is an option
     connection: Connection,
     guardrails: Guardrails = DEFAULT_FILE,
     everything: All = False,
@@ -68,6 +68,7 @@ def run_plan(
     trail: Annotated[list[Path] | None, typer.Option(metavar="PATH", help="With --prevention: log files of a trail or "
                                                      "a result of CloudTrail Lake, instead of the event history. You "
                                                      "can repeat this option.")] = None,
+    fail_on: FailOn = None,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Show the changes that enforcing guardrails.yaml would make, and the roles that cannot be protected.
@@ -84,7 +85,8 @@ def run_plan(
     rules = options.rules_in(guardrails)
     if prevention:
         asked = Observation(DAYS if days is None else days, tuple(trail or ()))
-        options.end(is_done=_show_prevention(connection, guardrails, rules, asked, as_json).is_done)
+        rollout = _show_prevention(connection, guardrails, rules, asked, as_json)
+        options.end("plan", fail_on, rollout.conditions)
     if days is not None or trail:
         raise UsageError("--days and --trail are for service control policies: give --prevention, too")
     with console.progress() as progress:
@@ -93,7 +95,7 @@ def run_plan(
         print_json(found)
     else:
         show_plan(console.console(), found, everything=everything)
-    options.end(is_done=found.is_done)
+    options.end("plan", fail_on, found.conditions)
 
 
 def _show_prevention(connection: Connection, file: Path, rules: Rules, asked: Observation, as_json: bool) -> Rollout:

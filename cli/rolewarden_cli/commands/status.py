@@ -16,7 +16,7 @@ from rolewarden_cli.answers import print_json
 from rolewarden_cli.connect import Connection, of_an_account
 from rolewarden_cli.console import counted, few, lines, show_banner, time_text
 from rolewarden_cli.figures import MEASURED_DAYS, Latencies
-from rolewarden_cli.options import AsJson
+from rolewarden_cli.options import AsJson, FailOn
 from rolewarden_cli.promotion import in_words
 from rolewarden_cli.stack import RESTORE
 from rolewarden_cli.status import OLD_AFTER, Status, read_status
@@ -25,6 +25,7 @@ from rolewarden_cli.status import OLD_AFTER, Status, read_status
 @of_an_account
 def run_status(
     connection: Connection,
+    fail_on: FailOn = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the state of the deployed stack: last sweep, coverage, contested and unenforceable roles.
@@ -39,7 +40,7 @@ def run_status(
         print_json(found)
     else:
         show_status(console.console(), found)
-    options.end(is_done=found.is_well)
+    options.end("status", fail_on, found.conditions)
 
 
 def show_status(out: Console, found: Status) -> None:
