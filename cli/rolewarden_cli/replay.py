@@ -42,7 +42,7 @@ class Replayed:
     - `rule`, `function`: None if no rule matches. Then `reason` has the reason for which the function would ignore it.
     - `outcomes`, `policies`, `alert`: from the response of the function; `alert` is the subject of the mail.
     - `calls`: the AWS calls of the function, for example `iam:AttachRolePolicy`.
-    - `message`: the text of the mail, if messages were asked for and the function sent one.
+    - `message`: the lines of the mail, if messages were asked for and the function sent one.
     - `mismatches`: if they were asked for, the rules that do not match, each with the parts of its pattern that the
       event does not fit.
     """
@@ -60,7 +60,7 @@ class Replayed:
     policies: Mapping[str, str] = field(default_factory=dict)
     alert: str = ""
     calls: tuple[str, ...] = ()
-    message: str = ""
+    message: tuple[str, ...] = ()
     mismatches: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
@@ -206,10 +206,16 @@ class _Stage:
                 policies=answer.get("policies", {}),
                 alert=answer.get("alert", ""),
                 calls=calls,
-                message="\n\n".join(json.loads(mail["Message"])["text"] for mail in self._taken(self._mails)),
+                message=tuple(self._mail_lines()),
                 mismatches=mismatches,
             )
             mismatches = {}
+
+    def _mail_lines(self) -> Iterator[str]:
+        """The lines of the new mails, with an empty line between two mails."""
+        for number, mail in enumerate(self._taken(self._mails)):
+            yield from [""] if number else []
+            yield from json.loads(mail["Message"])["text"].splitlines()
 
     def _taken(self, queue: str) -> list[dict[str, Any]]:
         """The messages of a queue, which are then gone. Empty if messages are not asked for."""
