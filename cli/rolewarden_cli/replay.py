@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -42,7 +42,7 @@ class Replayed:
     - `rule`, `function`: None if no rule matches. Then `reason` has the reason for which the function would ignore it.
     - `outcomes`, `policies`, `alert`: from the response of the function; `alert` is the subject of the mail.
     - `calls`: the AWS calls of the function, for example `iam:AttachRolePolicy`.
-    - `message`: the lines of the mail, if messages were asked for and the function sent one.
+    - `message`: the text of the mail, if messages were asked for and the function sent one.
     - `mismatches`: if they were asked for, the rules that do not match, each with the parts of its pattern that the
       event does not fit.
     """
@@ -60,7 +60,7 @@ class Replayed:
     policies: Mapping[str, str] = field(default_factory=dict)
     alert: str = ""
     calls: tuple[str, ...] = ()
-    message: tuple[str, ...] = ()
+    message: str = ""
     mismatches: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
@@ -168,14 +168,11 @@ class _Stage:
         """Replay one event, and then the events that the functions put about it, if messages are asked for."""
         local = moved(event, self._staged.account, self._staged.region)
         _record(local, self._staged.environment["HISTORY_TABLE"])
-        yield from self._replay(number, file, local)
+        yield from self._replay(number, file, local, mismatches=self._shows_mismatches)
         for own in self._taken(self._own_events):
-            # The mismatches are those of the event in the file, and not of an event that a function put about it.
-            for each in self._replay(number, file, own):
-                if each.function == "AlertFunction":
-                    yield replace(each, mismatches={})
+            yield from (each for each in self._replay(number, file, own) if each.function == "AlertFunction")
 
-    def _replay(self, number: int, file: str, event: dict[str, Any]) -> Iterator[Replayed]:
+    def _replay(self, number: int, file: str, event: dict[str, Any], *, mismatches: bool = False) -> Iterator[Replayed]:
         request = parse_event(event)
         cause = request.origin.cause
         if event["detail-type"] != CLOUDTRAIL:
@@ -184,11 +181,11 @@ class _Stage:
         about = (number, file, cause.event_name, cause.actor, cause.time)
         rules = list(self._staged.template.rules())
         matching = [rule for rule in rules if self._matches(rule.pattern, event)]
-        others = [rule for rule in rules if rule not in matching] if self._shows_mismatches else []
-        mismatches = {rule.name: tuple(self._mismatches(rule.pattern, event)) for rule in others}
+        others = [rule for rule in rules if rule not in matching] if mismatches else []
+        differing = {rule.name: tuple(self._mismatches(rule.pattern, event)) for rule in others}
         if not matching:
             reason = request.ignored.value if request.ignored else "Rolewarden's own call"
-            yield Replayed(*about, None, None, reason=reason, mismatches=mismatches)
+            yield Replayed(*about, None, None, reason=reason, mismatches=differing)
         for rule in matching:
             if rule.function not in self._handlers:
                 self._handlers[rule.function] = _handler(*self._staged.template.code(rule.function))
@@ -206,16 +203,10 @@ class _Stage:
                 policies=answer.get("policies", {}),
                 alert=answer.get("alert", ""),
                 calls=calls,
-                message=tuple(self._mail_lines()),
-                mismatches=mismatches,
+                message="\n\n".join(json.loads(mail["Message"])["text"] for mail in self._taken(self._mails)),
+                mismatches=differing,
             )
-            mismatches = {}
-
-    def _mail_lines(self) -> Iterator[str]:
-        """The lines of the new mails, with an empty line between two mails."""
-        for number, mail in enumerate(self._taken(self._mails)):
-            yield from [""] if number else []
-            yield from json.loads(mail["Message"])["text"].splitlines()
+            differing = {}
 
     def _taken(self, queue: str) -> list[dict[str, Any]]:
         """The messages of a queue, which are then gone. Empty if messages are not asked for."""

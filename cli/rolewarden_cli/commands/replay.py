@@ -88,8 +88,9 @@ def show_replayed(out: Console, replayed: Replayed) -> None:
     out.print(rows)
     if replayed.message:
         out.print(heading(replayed.alert))
-        for line in replayed.message:
-            print_line(line)
+        # No line of the message begins at the margin, where the lines of the program begin.
+        for line in replayed.message.rstrip().split("\n"):
+            print_line(f"  {line}".rstrip())
 
 
 def _outcome(outcome: Mapping[str, Any]) -> Text:
