@@ -285,6 +285,22 @@ def test_a_forged_row_of_the_table_frees_no_user_of_a_role_that_has_the_guardrai
     assert "none" in world.attached(ROLE)
 
 
+@pytest.mark.parametrize("own", [True, False], ids=["the role is its own", "the role is that of its domain"])
+def test_a_user_of_the_same_name_whom_the_table_lacks_keeps_the_guardrail_for_everybody(shared, own):
+    world = shared(LOOSER)
+    arn = role_arn()
+    switch(world, domain=RESEARCH)
+    if not own:
+        world.sagemaker.update_domain(DomainId=RESEARCH, DefaultUserSettings={"ExecutionRole": arn})
+        world.enforce(world.event("UpdateDomain"))
+    world.iam.attach_role_policy(RoleName=ROLE, PolicyArn=f"arn:aws:iam::{ACCOUNT_ID}:policy/rolewarden/none")
+    # The event of this user profile has not arrived.
+    settings: Any = {"UserSettings": {"ExecutionRole": arn}} if own else {}
+    world.sagemaker.create_user_profile(DomainId=RESEARCH, UserProfileName="ana", **settings)
+    assert world.detacher.detach_from(ACCOUNT_ID, ROLE, ["none"])["detached"] == []
+    assert user("ana", RESEARCH) == set()
+
+
 @pytest.mark.parametrize(
     ("statements", "alone"),
     [
