@@ -430,3 +430,11 @@ def test_each_part_of_a_long_list_is_for_the_same_users():
     assert len(policies) > 1
     for policy in policies:
         assert all("StringNotEqualsIgnoreCase" in one["Condition"] for one in statements_of(policy.document))
+
+
+def test_a_full_role_whose_users_can_no_longer_be_told_apart_is_reported(shared):
+    world = shared(LOOSER)
+    fill(world, 0)
+    [outcome] = set_trust(world, (SAGEMAKER, BOTH), (ROOT, BOTH))
+    assert (outcome["verdict"], outcome["reason"]) == ("unenforceable", "quota full")
+    assert "none" not in world.attached(ROLE), "the caller acts as a named user until a place is free: the docs say so"

@@ -11,8 +11,8 @@ the source identity of sessions, a condition can tell these users apart (`Rules.
 A guardrail for all except some is the weaker one, so it needs more. If one of the following does not hold, the role
 gets the guardrail for everybody:
 
-- No user profile with one of these names needs the guardrail, in any domain that uses the role. The same name in two
-  domains is one source identity, so the stricter rule counts for both.
+- No user profile with one of these names needs the guardrail, in any domain of the covered regions that uses the role.
+  The same name in two domains is one source identity, so the stricter rule counts for both.
 - The trust policy of the role lets SageMaker set the source identity, and no other principal. Any other principal could
   choose the name of a user.
 """
@@ -59,8 +59,8 @@ class RoleUsers:
     """The user profiles whose sessions of one role can carry a source identity.
 
     `bound` are the bindings of the role. User profiles without their own role can be among them, in addition to those
-    of the bindings table, which `of_domain` reads. A caller who reads SageMaker again passes them, so that neither a row
-    of the table alone nor a missing row adds an exception.
+    of the bindings table, which `of_domain` reads. A caller who reads SageMaker again passes them, so that neither a
+    forged row nor a missing one adds an exception.
     """
 
     def __init__(
