@@ -438,3 +438,19 @@ def test_a_full_role_whose_users_can_no_longer_be_told_apart_is_reported(shared)
     [outcome] = set_trust(world, (SAGEMAKER, BOTH), (ROOT, BOTH))
     assert (outcome["verdict"], outcome["reason"]) == ("unenforceable", "quota full")
     assert "none" not in world.attached(ROLE), "the caller acts as a named user until a place is free: the docs say so"
+
+
+def test_a_domain_of_a_region_that_the_stack_does_not_cover_shares_the_exceptions_of_the_role(shared):
+    world = shared(LOOSER)
+    elsewhere = boto3.client("sagemaker", region_name="eu-west-1")
+    change: Any = {"DomainSettings": {"ExecutionRoleIdentityConfig": "USER_PROFILE_NAME"}}
+    made = elsewhere.create_domain(
+        DomainName="elsewhere", AuthMode="IAM", DefaultUserSettings={"ExecutionRole": role_arn()},
+        SubnetIds=["subnet-1"], VpcId="vpc-1", **change,
+    )  # fmt: skip
+    domain = made["DomainArn"].rpartition("/")[2]
+    for name in ("ana", "carla"):
+        elsewhere.create_user_profile(DomainId=domain, UserProfileName=name)
+    world.sweep()
+    in_other_region = [reached(apps.user_session("eu-west-1", ACCOUNT_ID, domain, name)) for name in ("ana", "carla")]
+    assert in_other_region == [{NOVA}, set()], "the docs say so"
