@@ -16,6 +16,7 @@ from rolewarden_local.scenes.account import Account, waited
 
 from tests.callers import user_with
 from tests.conftest import ROOT
+from tests.deployments import physical, resources
 from tests.inbox import subscribed
 
 pytestmark = pytest.mark.deployed
@@ -76,14 +77,6 @@ def operator(account):
     given = account.client("sts").assume_role(RoleArn=OPERATOR, RoleSessionName="operator")["Credentials"]
     keys = given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"]
     return boto3.Session(*keys, region_name=REGION).client("dynamodb")
-
-
-def physical(account, logical):
-    """The physical ID of a resource of the stack."""
-    pages = account.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName="rolewarden")
-    resources = (each for page in pages for each in page["StackResourceSummaries"])
-    [found] = [each["PhysicalResourceId"] for each in resources if each["LogicalResourceId"] == logical]
-    return found
 
 
 def row(scope, item, **attributes):
@@ -194,8 +187,7 @@ def problems(account):
 
 def test_the_sweep_finds_each_part_of_the_stack_that_a_caller_silences(account, may):
     assert problems(account) == []
-    pages = account.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName="rolewarden")
-    stack = (found for page in pages for found in page["StackResourceSummaries"])
+    stack = resources(account.client("cloudformation"))
     named = {found["LogicalResourceId"]: found["PhysicalResourceId"] for found in stack}
 
     events, rule = may("events:PutRule")("events"), named["AlertFunctionSelfRulesAndAlarms"]
@@ -224,7 +216,7 @@ def test_the_sweep_finds_each_part_of_the_stack_that_a_caller_silences(account, 
 
 
 def test_only_the_operator_can_hold_the_messages_of_a_dead_letter_queue(account, may):
-    stack = account.client("cloudformation").list_stack_resources(StackName="rolewarden")["StackResourceSummaries"]
+    stack = resources(account.client("cloudformation"))
     queues = [found["PhysicalResourceId"] for found in stack if found["LogicalResourceId"].endswith("DeadLetterQueue")]
     assert len(queues) == 3
     attacker = may("sqs:ReceiveMessage")("sqs")

@@ -16,7 +16,7 @@ from rolewarden_local.scenes.seed import ANALYTICS, TRUST
 
 from tests.callers import user_with
 from tests.conftest import ROOT
-from tests.deployments import left_by_deletion
+from tests.deployments import left_by_deletion, physical, resources
 from tests.inbox import subscribed
 from tests.stacks import translated
 
@@ -70,22 +70,16 @@ def inbox(account):
 
 def tampers(account, number):
     """Change a role of Rolewarden, which is a mail. The mails about all earlier events arrive before it."""
-    role = function_of(account, "DetachFunctionRole")
+    role = physical(account, "DetachFunctionRole")
     account.client("iam", "mallory").put_role_policy(
         RoleName=role, PolicyName=f"Nothing{number}", PolicyDocument=json.dumps(NOTHING)
     )
     account.client("iam", "mallory").delete_role_policy(RoleName=role, PolicyName=f"Nothing{number}")
 
 
-def function_of(account, name):
-    summaries = account.client("cloudformation").list_stack_resources(StackName="rolewarden")["StackResourceSummaries"]
-    [found] = [each["PhysicalResourceId"] for each in summaries if each["LogicalResourceId"] == name]
-    return found
-
-
 def queues_of(account):
-    summaries = account.client("cloudformation").list_stack_resources(StackName="rolewarden")["StackResourceSummaries"]
-    return [each["PhysicalResourceId"] for each in summaries if each["ResourceType"] == "AWS::SQS::Queue"]
+    found = resources(account.client("cloudformation"))
+    return [each["PhysicalResourceId"] for each in found if each["ResourceType"] == "AWS::SQS::Queue"]
 
 
 def request(account, kind, answers, **more):
@@ -104,7 +98,7 @@ def request(account, kind, answers, **more):
 
 
 def invoked(invoker, account, function, payload):
-    answer = invoker.invoke(FunctionName=function_of(account, function), Payload=json.dumps(payload))
+    answer = invoker.invoke(FunctionName=physical(account, function), Payload=json.dumps(payload))
     return json.loads(answer["Payload"].read())
 
 
@@ -337,7 +331,7 @@ def test_a_caller_with_the_right_to_put_events_sends_no_mail(account, putter, in
         "managementEvent": True,
     }
     record |= {"eventName": "DeleteFunction20150331", "userAgent": SIGN_IN}
-    record["requestParameters"] = {"functionName": function_of(account, "EnforceFunction")}
+    record["requestParameters"] = {"functionName": physical(account, "EnforceFunction")}
     putter("AWS API Call via CloudTrail", record, source="mine")
     tampers(account, 1)
     inbox("called DeleteRolePolicy on role")
