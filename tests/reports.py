@@ -6,6 +6,7 @@ import random
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+from rolewarden import __version__
 from rolewarden.bindings import USER_PROFILE
 from rolewarden.guardrails_file import load
 from rolewarden.origin import Origin, Trigger
@@ -39,7 +40,7 @@ PROVIDERS = ("amazon.nova", "anthropic.claude", "cohere.command", "meta.llama", 
 PROVENANCE = Provenance(
     caller=f"arn:aws:sts::{ACCOUNT}:assumed-role/Auditor/ada",
     place="AWS",
-    version="0.1.0",
+    version=__version__,
     guardrails_file="layers/guardrails/guardrails.yaml",
     digest="9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
     history_since=SINCE,
