@@ -1,4 +1,4 @@
-"""What `rolewarden doctor` says of a deployed stack: a line for each check, and the fix of what is not in order."""
+"""The answer of `rolewarden doctor`: a line for each check, and the fix of what is not in order."""
 
 import boto3
 import pytest

@@ -1,4 +1,4 @@
-"""What `rolewarden doctor` checks: everything that can only be seen on the deployed stack, a line for each check."""
+"""The checks of `rolewarden doctor`: everything that can only be seen on the deployed stack, a line for each check."""
 
 from __future__ import annotations
 

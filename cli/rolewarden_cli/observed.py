@@ -92,7 +92,7 @@ class ObservedCall(NamedTuple):
 
 @dataclass
 class Made:
-    """How often a kind of call was made, and when first and last (UTC)."""
+    """The number of calls of a kind, with the times of the first and the last one (UTC)."""
 
     count: int
     first: datetime

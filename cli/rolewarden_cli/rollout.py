@@ -120,7 +120,7 @@ UNSEEN = (
         "ask the users of Canvas, Studio and the console who works with an assistant",
     ),
 )
-"""What the event history cannot show.
+"""The kinds of calls that the event history cannot show.
 
 - https://docs.aws.amazon.com/bedrock/latest/userguide/logging-using-cloudtrail.html: the data events of Bedrock.
 - https://docs.aws.amazon.com/bedrock/latest/userguide/logging-cloudtrail-mantle.html: those of bedrock-mantle.
@@ -131,10 +131,10 @@ UNSEEN = (
 
 
 class Choice(StrEnum):
-    """What to do about a principal whose calls would be denied."""
+    """The recommended action for a principal whose calls would be denied."""
 
     LIST = "list"
-    """Add its ARN to `principals` of an assignment, or make the role anew under a path that the file lists."""
+    """Add its ARN to `principals` of an assignment, or create the role again under a path that the file lists."""
 
     LEAVE = "leave denied"
     """Change nothing: its own assignment denies the calls, or no exception is possible."""
@@ -185,7 +185,7 @@ class WiderSubject:
 
 @dataclass(frozen=True)
 class Rollout:
-    """What attaching the SCPs would change in an account, from the calls of some days.
+    """The effect that attaching the SCPs would have in an account, from the calls of some days.
 
     - `source`: "event history", or the files that were read.
     - `records`: the number of records that were read.
@@ -305,7 +305,7 @@ def read_event_history(
 
 @dataclass(frozen=True)
 class Observation:
-    """What a reader wants to observe.
+    """The calls that a reader wants to observe.
 
     - `days`: the number of days of calls, until now.
     - `exports`: files or folders with calls, which take the place of the event history.
@@ -449,15 +449,15 @@ class _Decisions:
                 return Choice.LEAVE, f"assignment {number + 1}, which its subjects have, denies these calls, too"
             return Choice.LIST, self._listing(arn, number, account)
         return Choice.LIST, (
-            f"if this work is right, add `{arn}` to `principals` of an assignment with `guardrails: []`, or make the "
-            "role anew under a path that one lists; otherwise leave it denied"
+            f"if this work is right, add `{arn}` to `principals` of an assignment with `guardrails: []`, or create "
+            "the role again under a path that one lists; otherwise leave it denied"
         )
 
     def _listing(self, arn: str, number: int, account: str) -> str:
         assignment = self._rules.assignments[number]
         paths = [one for one in assignment.principals if one.endswith("/*") and account_of(one) == account]
-        anew = f", or make the role anew under `{paths[0]}`" if paths and ":role/" in arn else ""
-        return f"add `{arn}` to `principals` of assignment {number + 1}{anew}"
+        again = f", or create the role again under `{paths[0]}`" if paths and ":role/" in arn else ""
+        return f"add `{arn}` to `principals` of assignment {number + 1}{again}"
 
     def _assignment_denies(self, number: int, calls: Iterable[ObservedCall]) -> bool:
         """Whether the guardrails of an assignment deny all of these calls themselves."""

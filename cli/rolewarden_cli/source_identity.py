@@ -41,7 +41,7 @@ def recommendation(why: Obstacle, domain: Binding) -> str:
 
 
 def limits(shared: SharedProfile, use: SharedUse) -> str:
-    """What telling a user apart by the source identity does not cover."""
+    """The access that telling a user apart by the source identity does not cover."""
     found = []
     if use.only:
         found.append(

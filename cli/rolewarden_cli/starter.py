@@ -112,7 +112,7 @@ class DomainGroup:
 
 @dataclass(frozen=True)
 class FoundAccount:
-    """What `rolewarden init` found in an account.
+    """The findings of `rolewarden init` in an account.
 
     - `since`: the day from which on CloudTrail's event history was read. None if it was not read.
     - `unread`: a line for each part that could not be read.
