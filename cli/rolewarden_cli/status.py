@@ -144,7 +144,7 @@ def read_status(connection: Connection, now: datetime) -> Status:
     sweeps: list[SweepSeen] = []
     with _unless_lost(connection, tables.bindings, "BindingsTable", lost):
         rows = RecordedProgress(connection.aws, tables.bindings).sweeps(connection.account)
-        sweeps += (_sweep(row) for row in rows)
+        sweeps += (sweep_of(row) for row in rows)
     recorded: tuple[Entry, ...] = ()
     with _unless_lost(connection, tables.history, "HistoryTable", lost):
         recorded = read_history(connection)
@@ -203,7 +203,8 @@ def _unless_lost(connection: Connection, table: str, name: str, lost: list[str])
         lost.append(name)
 
 
-def _sweep(row: Mapping[str, Any]) -> SweepSeen:
+def sweep_of(row: Mapping[str, Any]) -> SweepSeen:
+    """The sweep that a row of the bindings table records."""
     counts = {name: int(count) for name, count in (row.get("completed") or {}).items()}
     began, surplus = datetime.fromtimestamp(float(row["item"]), UTC), row.get("surplus") or {}
     roles, policies_left = (tuple(surplus.get(what, ())) for what in ("roles", "policies"))

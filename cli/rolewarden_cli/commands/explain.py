@@ -95,7 +95,7 @@ def show_explanation(out: Console, found: Explanation) -> None:
         _show_reasons(out, numbers, reasons, recorded=found.recorded)
     for user in found.users:
         word = Text("yes" if user.allowed else "no", color(user.allowed))
-        out.print(heading(f"{user.user_profile} is told apart by the source identity"))
+        out.print(heading(f"{user.user_profile} is distinguished by the source identity"))
         out.print(indented(Text.assemble(word, f"  in sessions of the user's apps: {user.limits}"), 2))
     show_unread(out, found.unread)
 

@@ -57,7 +57,7 @@ _TOO_MANY = "too many different alerts"
 LOOK_SECONDS = 300
 """Seconds between two looks at CloudTrail's event history."""
 
-_LOOK = "look at the event history"
+_LOOK = "read the event history"
 """The key of the row that keeps two looks apart."""
 
 _HELD = "held until CloudTrail shows the call"
