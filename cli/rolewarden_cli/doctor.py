@@ -112,7 +112,7 @@ def _version(connection: Connection) -> list[Check]:
     answer = connection.calls.run(function, {"step": RULES}) if function else {}
     deployed = as_mapping(answer).get("version")
     if deployed == __version__:
-        return [Check(Level.OK, what, message=f"the stack has version {deployed}, as this command")]
+        return [Check(Level.OK, what, message=f"the stack and this command have version {deployed}")]
     stack = _as_version(deployed)
     if stack is None or stack < Version(__version__):
         has = f"has version {deployed}" if stack else "does not say its version"
