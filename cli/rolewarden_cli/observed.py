@@ -217,7 +217,7 @@ _TAG = re.compile(r"""["']?key["']?\s*[:=]\s*["']?([^"',}]+)["']?,\s*["']?value[
 
 
 def _tags_of(text: str) -> list[dict[str, str]]:
-    """The tags in a text of Lake: as JSON, or in the form `[{key=a, value=b}]`. Which one it writes is not verified."""
+    """The tags in a text of Lake: as JSON, or in the form `[{key=a, value=b}]`. Its form is not verified."""
     return [{"key": key.strip(), "value": value.strip()} for key, value in _TAG.findall(text)]
 
 

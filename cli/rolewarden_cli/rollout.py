@@ -1,7 +1,7 @@
-"""`rolewarden plan --prevention`: what the service control policies (SCPs) of models would deny to whom.
+"""`rolewarden plan --prevention`: the calls that the service control policies (SCPs) of models would deny.
 
-The statements of `rolewarden.prevention` decide about each recorded call, as they do after they are attached. So this
-module knows neither models nor guardrails.
+The statements of `rolewarden.prevention` decide about each recorded call in the same way as after their attachment. So
+this module knows neither models nor guardrails.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ class DeniedPrincipal:
     """A principal whose recorded calls the SCPs would deny.
 
     - `principal`: the ARN with the path, as `principals` takes it.
-    - `calls`, `models`, `regions`, `first`, `last`: its calls that would be denied. A call that names no model stands
+    - `calls`, `models`, `regions`, `first`, `last`: its calls that would be denied. A call that names no model is
       under `models` with its action.
     - `guardrail_needed`: whether all of them would be allowed if they name an Amazon Bedrock Guardrail. Their records
       do not say whether they do.
@@ -266,7 +266,7 @@ def lookups(statements: Iterable[Statement], regions: Sequence[str], partition: 
 
 
 def _can_show(statement: Statement) -> bool:
-    """Whether records have what decides about a statement. They do not have the tags of the resource that is used."""
+    """Whether records have the values that decide about a statement. They do not have the tags of the used resource."""
     keys = [key for block in statement.get("Condition", {}).values() for key in block]
     return not any(key.startswith("aws:ResourceTag/") or key == GATED_KEY for key in keys)
 

@@ -314,7 +314,7 @@ _REST = (
     "#     until: 2030-01-31",
     '#     reason: "break-glass access, ticket SEC-123"',
     "",
-    "# Roles to which Rolewarden attaches nothing, whoever names them in a domain:",
+    "# Roles to which Rolewarden attaches nothing, even if a domain names them:",
     "# never_govern:",
     "#   - role: payments-*",
     "",
