@@ -18,6 +18,7 @@ from typer.testing import CliRunner, Result
 
 from tests.clinic import Clinic
 from tests.commands import rolewarden
+from tests.company import central_stack, organized
 from tests.conftest import ROOT
 from tests.drilled import Operated
 from tests.drills import one_account
@@ -136,6 +137,12 @@ class Desk:
         Operated(one_account(self.world), self.monkeypatch, self.clinic)
         return found
 
+    def unreached(self) -> list[str]:
+        """A stack that covers a member account, in which the role of the command does not exist."""
+        organized(self.world_with(NONE).aws, self.template)
+        self.monkeypatch.setattr(OperatorCalls, "stack", lambda _, name: central_stack(name))
+        return ["--all-accounts", "--model", NOVA]
+
     def remembered(self) -> list[str]:
         """A caller whom a row of the history names, from a moment ago."""
         self.rules()
@@ -159,6 +166,7 @@ CASES: dict[tuple[str, int], Callable[[Desk], list[str]]] = {
     ("detach", 0): lambda desk: [*desk.surplus(), "--yes"],
     ("detach", 2): Desk.stays,
     ("access", 0): lambda desk: [*desk.rules(), "--model", NOVA],
+    ("access", 2): Desk.unreached,
     ("explain", 0): lambda desk: [*desk.rules(), "CanvasRosa", NOVA],
     ("report", 0): lambda desk: [*desk.rules(), "--out", str(desk.folder / "report.html"), "--model", NOVA],
     ("history", 0): Desk.swept,

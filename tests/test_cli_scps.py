@@ -72,12 +72,8 @@ def put(world, role, *statements, name="own"):
 
 def cells(*arguments):
     """The decision of `access` by row and model."""
-    found = json_answer("access", *arguments)
-    return {
-        (row["user_profile"] or row["kind"], model["id"]): found["verdicts"][cell]
-        for row in found["rows"]
-        for model, cell in zip(found["models"], row["cells"], strict=True)
-    }
+    found = json_answer("access", *arguments)["decisions"]
+    return {(entry["user_profile"] or entry["kind"], entry["model"]): entry for entry in found}
 
 
 def judged(world, wanted, monkeypatch, regions=()):

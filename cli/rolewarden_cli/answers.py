@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from rolewarden_cli.lines import print_document
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """The version of the output of `--json`. It rises if a key is removed or gets another meaning."""
 
 HIDDEN: Mapping[str, Any] = {"json": ()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 from rolewarden.errors import Refused, RetryLater, RolewardenError
@@ -48,6 +48,15 @@ class Models:
     profiles: dict[str, tuple[InferenceProfile, ...]]
     listed: str
     unlisted: tuple[str, ...] = ()
+
+    def of_account(self, account: str) -> Models:
+        """The same models for another account: the ARN of an inference profile has the account of its caller."""
+
+        def own(profile: InferenceProfile) -> InferenceProfile:
+            *first, _, resource = profile.arn.split(":", 5)
+            return profile._replace(arn=":".join((*first, account, resource)))
+
+        return replace(self, profiles={region: tuple(map(own, found)) for region, found in self.profiles.items()})
 
     def behind(self, region: str, model: Model) -> Iterator[InferenceProfile]:
         """The inference profiles of a region that lead to a model."""

@@ -34,6 +34,14 @@ WithoutActors = Annotated[
 ]
 All = Annotated[bool, typer.Option("--all", help="Print every entry of a long list.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Make the changes without asking.")]
+AllAccounts = Annotated[
+    bool, typer.Option("--all-accounts", help="Read every account that the deployed stack covers, in its regions.")
+]
+MemberRoleName = Annotated[
+    str,
+    typer.Option("--member-role", metavar="NAME", help="With --all-accounts: the path and name of the role to assume "
+                 "in each member account."),
+]  # fmt: skip
 
 
 class UsageError(RolewardenError):

@@ -28,6 +28,7 @@ from rolewarden_cli.account import RoleDetail
 from rolewarden_cli.answers import HIDDEN, merged, shown, shown_as, some_of
 from rolewarden_cli.connect import Connection
 from rolewarden_cli.inventory import Inventory, Progress, ignore_progress, take
+from rolewarden_cli.organization import MemberRole, UnreachedAccount, read_accounts
 from rolewarden_cli.source_identity import limits, recommendation
 from rolewarden_cli.stack import DEPLOY, StackRules, recorded
 from rolewarden_cli.unmatched import UnmatchedName, find_unmatched
@@ -331,6 +332,63 @@ class Plan:
         """The command to run next as an object; None if nothing is left to do."""
         command, does = self.next
         return {"command": command, "does": does} if command else None
+
+
+@dataclass(frozen=True)
+class PlanTotals:
+    """The sums of all accounts.
+
+    - `roles`: the governed roles. `changed_roles` are those that enforcing would change.
+    - `changed_policies`: the policies that enforcing would write or delete.
+    - `unprotected`: the roles and user profiles that cannot be protected.
+    - `unread`: the parts that AWS did not let the caller read.
+    - `done`: the accounts without anything left to do.
+    """
+
+    accounts: int
+    unreached: int
+    done: int
+    roles: int
+    changed_roles: int
+    changed_policies: int
+    unprotected: int
+    unread: int
+
+
+@dataclass(frozen=True)
+class AllPlans:
+    """The plans of all accounts of the stack."""
+
+    accounts: tuple[Plan, ...]
+    unreached: tuple[UnreachedAccount, ...] = ()
+
+    @property
+    @shown
+    def totals(self) -> PlanTotals:
+        """The sums of all accounts."""
+        found = self.accounts
+        return PlanTotals(
+            len(found),
+            len(self.unreached),
+            sum(one.is_done for one in found),
+            sum(len(one.roles) for one in found),
+            sum(len(one.changed_roles) for one in found),
+            sum(len(one.changed_policies) for one in found),
+            sum(len(one.unprotected) for one in found),
+            sum(len(one.unread) for one in found),
+        )
+
+    @property
+    def is_done(self) -> bool:
+        """Whether each account is read, and nothing is left to do in any."""
+        return not self.unreached and all(one.is_done for one in self.accounts)
+
+
+def read_all_plans(
+    connection: Connection, role: MemberRole, rules: Rules, today: date, progress: Progress = ignore_progress
+) -> AllPlans:
+    """Make the plan of each account of an `organized` connection, as `role` in the members. Raises RulesError."""
+    return AllPlans(*read_accounts(connection, role.enter, lambda one: read_plan(one, rules, today)[1], progress))
 
 
 def read_plan(

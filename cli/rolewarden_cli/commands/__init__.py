@@ -57,7 +57,11 @@ COMMANDS = {
         "a policy is left",
         "an error, or the changes were not confirmed",
     ),
-    "access": Command("Show which subjects can reach which models, and the reason.", "the matrix is shown"),
+    "access": Command(
+        "Show which subjects can reach which models, and the reason.",
+        "the matrix is shown",
+        "with --all-accounts, an account could not be read",
+    ),
     "explain": Command("Show why a role can or cannot use a model.", "the decision is explained"),
     "report": Command("Write one HTML file for an auditor.", "the file is written"),
     "history": Command("Show the remediations and findings of the stack, newest first.", "the history is shown"),

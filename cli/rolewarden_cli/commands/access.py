@@ -9,8 +9,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rolewarden_cli import console, inventory, options
-from rolewarden_cli.access import AccessMatrix, Decision, Row, matrix
+from rolewarden_cli import console, options
+from rolewarden_cli.access import AccessMatrix, Decision, Row
+from rolewarden_cli.all_access import AllAccess, read_access, read_all_access
 from rolewarden_cli.answers import print_json
 from rolewarden_cli.connect import Connection, of_an_account
 from rolewarden_cli.console import (
@@ -24,12 +25,14 @@ from rolewarden_cli.console import (
     heading,
     indented,
     lines,
+    show_accounts,
     show_unread,
     undecided_text,
 )
 from rolewarden_cli.models import LIVE, Model, models
 from rolewarden_cli.notes import note
-from rolewarden_cli.options import All, AsJson, Guardrails, ModelPatterns
+from rolewarden_cli.options import All, AllAccounts, AsJson, Guardrails, MemberRoleName, ModelPatterns
+from rolewarden_cli.organization import MEMBER_ROLE, MemberRole, organized
 from rolewarden_cli.rules import DEFAULT_FILE
 
 ROW, COLUMN = 24, 7
@@ -42,6 +45,8 @@ def run_access(
     model: ModelPatterns = None,
     guardrails: Guardrails = DEFAULT_FILE,
     everything: All = False,
+    all_accounts: AllAccounts = False,
+    member_role: MemberRoleName = MEMBER_ROLE,
     as_json: AsJson = False,
 ) -> None:
     """Show which subjects can reach which models, and the policy statements that decide.
@@ -54,16 +59,41 @@ def run_access(
     Example: rolewarden access --local --model 'anthropic.*sonnet*' --model huggingface-text2text-flan-t5-xl
     """
     rules = options.rules_in(guardrails)
+    if all_accounts:
+        connection, role = organized(connection), MemberRole(member_role)
     columns = models(connection, model or ())
     for line in columns.unlisted:
         note(line)
     with console.progress() as progress:
-        taken = inventory.take(connection, rules, progress)
-        found = matrix(connection.calls, taken, columns, progress, rules)
+        if all_accounts:
+            several = read_all_access(connection, role, rules, columns, progress)
+        else:
+            found = read_access(connection, rules, columns, progress)
+    if all_accounts:
+        if as_json:
+            print_json(several)
+        else:
+            show_all_access(console.console(), several, everything=everything)
+        options.end(is_done=not several.unreached)
     if as_json:
         print_json(found)
     else:
         show_access(console.console(), found, everything=everything)
+
+
+def show_all_access(out: Console, found: AllAccess, *, everything: bool = False) -> None:
+    """Print a row for each account. With `everything`, print the matrix of each account after it."""
+    heads = ("subjects", "models", "reached", "not read")
+    rows = [
+        (one.account, *map(str, (one.subjects, len(one.models), one.allowed, len(one.unread))))
+        for one in found.accounts
+    ]
+    total = found.totals
+    sums = tuple(map(str, (total.subjects, total.models, total.allowed, total.unread)))
+    show_accounts(out, heads, rows, sums, found.unreached)
+    for one in found.accounts if everything else ():
+        out.print()
+        show_access(out, one, everything=True)
 
 
 def show_access(out: Console, found: AccessMatrix, *, everything: bool = False) -> None:

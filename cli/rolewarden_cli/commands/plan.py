@@ -27,13 +27,15 @@ from rolewarden_cli.console import (
     heading,
     indented,
     policy_name,
+    show_accounts,
     show_reason,
     show_unread,
     time_text,
 )
 from rolewarden_cli.inventory import take
-from rolewarden_cli.options import All, AsJson, Guardrails, UsageError
-from rolewarden_cli.plan import DIRECT_DEPLOYMENT, Plan, PlannedRole, read_plan
+from rolewarden_cli.options import All, AllAccounts, AsJson, Guardrails, MemberRoleName, UsageError
+from rolewarden_cli.organization import MEMBER_ROLE, MemberRole, organized
+from rolewarden_cli.plan import DIRECT_DEPLOYMENT, AllPlans, Plan, PlannedRole, read_all_plans, read_plan
 from rolewarden_cli.rollout import TRAIL_DAYS, Observation, Rollout, read_rollout, turns_in
 from rolewarden_cli.rules import DEFAULT_FILE, CheckedFile
 
@@ -51,7 +53,7 @@ DAYS = 30
 
 
 @of_an_account
-def run_plan(
+def run_plan(  # noqa: PLR0913, PLR0917 - each parameter is an option
     connection: Connection,
     guardrails: Guardrails = DEFAULT_FILE,
     everything: All = False,
@@ -62,6 +64,8 @@ def run_plan(
     trail: Annotated[list[Path] | None, typer.Option(metavar="PATH", help="With --prevention: log files of a trail or "
                                                      "a result of CloudTrail Lake, instead of the event history. You "
                                                      "can repeat this option.")] = None,
+    all_accounts: AllAccounts = False,
+    member_role: MemberRoleName = MEMBER_ROLE,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Show the changes that enforcing guardrails.yaml would make, and the roles that cannot be protected.
@@ -76,11 +80,20 @@ def run_plan(
     Example: rolewarden plan --local
     """
     rules = options.rules_in(guardrails)
+    if prevention and all_accounts:
+        raise UsageError("--prevention reads the calls of one account: leave out --all-accounts")
     if prevention:
         asked = Observation(DAYS if days is None else days, tuple(trail or ()))
         options.end(is_done=_show_prevention(connection, guardrails, rules, asked, as_json).is_done)
     if days is not None or trail:
         raise UsageError("--days and --trail are for service control policies: give --prevention, too")
+    if all_accounts:
+        several = _plan_all(connection, member_role, rules)
+        if as_json:
+            print_json(several)
+        else:
+            show_all_plans(console.console(), several, everything=everything)
+        options.end(is_done=several.is_done)
     with console.progress() as progress:
         found = read_plan(connection, rules, options.today(), progress)[1]
     if as_json:
@@ -88,6 +101,35 @@ def run_plan(
     else:
         show_plan(console.console(), found, everything=everything)
     options.end(is_done=found.is_done)
+
+
+def _plan_all(connection: Connection, member_role: str, rules: Rules) -> AllPlans:
+    role, connection = MemberRole(member_role), organized(connection)
+    with console.progress() as progress:
+        return read_all_plans(connection, role, rules, options.today(), progress)
+
+
+def show_all_plans(out: Console, found: AllPlans, *, everything: bool = False) -> None:
+    """Print a row for each account. With `everything`, print the plan of each account after it."""
+    heads = ("roles", "to change", "policies", "not protectable", "not read", "left to do")
+    rows = [
+        (
+            one.account,
+            *map(str, (len(one.roles), len(one.changed_roles), len(one.changed_policies), len(one.unprotected))),
+            str(len(one.unread)),
+            "no" if one.is_done else "yes",
+        )
+        for one in found.accounts
+    ]
+    total = found.totals
+    sums = (total.roles, total.changed_roles, total.changed_policies, total.unprotected, total.unread)
+    show_accounts(out, heads, rows, (*map(str, sums), str(total.accounts - total.done)), found.unreached)
+    for one in found.accounts if everything else ():
+        out.print()
+        show_plan(out, one, ends=False)
+    if not found.is_done and not everything:
+        out.print()
+        out.print("--all shows the plan of each account")
 
 
 def _show_prevention(connection: Connection, file: Path, rules: Rules, asked: Observation, as_json: bool) -> Rollout:

@@ -13,16 +13,18 @@ from rolewarden.record import ACCOUNT_WIDE
 from rolewarden_cli import console, options
 from rolewarden_cli.answers import print_json
 from rolewarden_cli.connect import Connection, of_an_account
-from rolewarden_cli.console import counted, few, lines, time_text
+from rolewarden_cli.console import counted, few, lines, show_accounts, time_text
 from rolewarden_cli.figures import MEASURED_DAYS, Latencies
-from rolewarden_cli.options import AsJson
+from rolewarden_cli.options import AllAccounts, AsJson
+from rolewarden_cli.organization import organized
 from rolewarden_cli.stack import RESTORE
-from rolewarden_cli.status import OLD_AFTER, Status, read_status
+from rolewarden_cli.status import OLD_AFTER, AllStatuses, Status, read_all_statuses, read_status
 
 
 @of_an_account
 def run_status(
     connection: Connection,
+    all_accounts: AllAccounts = False,
     as_json: AsJson = False,
 ) -> None:
     """Show the state of the deployed stack: last sweep, coverage, contested and unenforceable roles.
@@ -32,12 +34,41 @@ def run_status(
     Example: rolewarden status --local
     """
     connection.deployed()
+    if all_accounts:
+        with console.progress() as progress:
+            several = read_all_statuses(organized(connection), datetime.now(UTC), progress)
+        if as_json:
+            print_json(several)
+        else:
+            show_all_statuses(console.console(), several)
+        options.end(is_done=several.is_well)
     found = read_status(connection, datetime.now(UTC))
     if as_json:
         print_json(found)
     else:
         show_status(console.console(), found)
     options.end(is_done=found.is_well)
+
+
+def show_all_statuses(out: Console, found: AllStatuses) -> None:
+    """Print a row for each account."""
+    heads = ("last sweep", "protected", "exempt", "contested", "unenforceable")
+    rows = [
+        (
+            one.account,
+            "none" if one.sweep_age is None else f"{_ago(one.sweep_age)} ago",
+            f"{one.covered:,} of {one.governed:,}",
+            *map(str, (one.exempt, len(one.contested), len(one.unenforceable))),
+        )
+        for one in found.accounts
+    ]
+    sums = found.totals
+    protected = f"{sums.covered:,} of {sums.governed:,}"
+    show_accounts(
+        out, heads, rows, ("", protected, *map(str, (sums.exempt, sums.contested, sums.unenforceable))), found.unreached
+    )
+    out.print()
+    out.print(f"{sums.well} of {counted(sums.accounts, 'account')} need no action")
 
 
 def show_status(out: Console, found: Status) -> None:
