@@ -40,6 +40,8 @@ METRICS = {
     "SecondsUnprotected": "The seconds from the call of a full drill until EnforceFunction had attached the canary's "
     "policy again. By `account` and `region`.",
     "SecondsToRemediate": "The seconds from the call that made a role drift to the remediation.",
+    "UnverifiedAlerts": "AlertFunction got records of calls that CloudTrail's event history does not show within two "
+    "to three hours.",
     "Sweep.*": "A count of the sweep that completed: one metric for each numeric field of "
     "[Sweep Completed](events.md#sweep-completed).",
     "SweepCompleted": "A sweep of an account completed.",

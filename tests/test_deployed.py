@@ -231,11 +231,8 @@ def settled(cloudformation, stack):
 
 def test_an_operation_on_the_own_stack_raises_no_alert_and_one_on_another_stack_does(account, local, inbox):
     cloudformation = account.client("cloudformation")
-    [role] = [
-        found["PhysicalResourceId"]
-        for found in cloudformation.describe_stack_resources(StackName="rolewarden")["StackResources"]
-        if found["LogicalResourceId"] == "EnforceFunctionRole"
-    ]
+    asked = {"StackName": "rolewarden", "LogicalResourceId": "EnforceFunctionRole"}
+    role = cloudformation.describe_stack_resource(**asked)["StackResourceDetail"]["PhysicalResourceId"]
     parameters = [
         {"ParameterKey": found["ParameterKey"], "UsePreviousValue": True}
         for found in cloudformation.describe_stacks(StackName="rolewarden")["Stacks"][0]["Parameters"]

@@ -105,18 +105,64 @@ def test_a_policy_that_a_role_needs_again_is_not_detached(world_with):
     assert world.attached("CanvasRosa") == {"only-nova-and-sonnet"}
 
 
-@pytest.mark.parametrize("text", [KEEP, DETACH], ids=["keep", "detach"])
-def test_a_removed_guardrail_is_detached_from_every_role_and_deleted(world_with, text):
-    world = world_with(text)
+def renamed(text):
+    """The same rules with another name of one guardrail."""
+    return text.replace("only-nova-and-sonnet", "two-families")
+
+
+def removed(text):
+    """The same rules without this guardrail."""
+    return text.replace("[only-nova-and-sonnet]", "[no-generative-ai]").replace(ONLY_NOVA_AND_SONNET, "")
+
+
+@pytest.mark.parametrize(("change", "needed"), [(removed, "no-generative-ai"), (renamed, "two-families")])
+def test_a_removed_or_renamed_guardrail_stays_attached_with_surplus_keep(world_with, change, needed):
+    world = world_with(KEEP)
     world.sweep()
-    without = text.replace("[only-nova-and-sonnet]", "[no-generative-ai]").replace(ONLY_NOVA_AND_SONNET, "")
-    world = world_with(without, keep=True)
+    world = world_with(change(KEEP), keep=True)
+    for _ in range(2):
+        world.sweep()
+        world.detach_surplus()
+    assert world.attached("CanvasRosa") == {"only-nova-and-sonnet", needed}
+    assert "only-nova-and-sonnet" in world.listed_policies()
+    last = world.progress.sweeps(ACCOUNT_ID)[-1]
+    assert "CanvasRosa" in last["surplus"]["roles"]
+    assert last["surplus"]["policies"] == ["only-nova-and-sonnet"]
+
+
+@pytest.mark.parametrize(("change", "needed"), [(removed, "no-generative-ai"), (renamed, "two-families")])
+def test_with_surplus_detach_the_new_policy_is_attached_before_the_old_one_goes(world_with, change, needed):
+    world = world_with(DETACH)
     world.sweep()
-    assert world.attached("CanvasRosa") == {"only-nova-and-sonnet", "no-generative-ai"}
+    world = world_with(change(DETACH), keep=True)
+    world.sweep()
+    assert world.attached("CanvasRosa") == {"only-nova-and-sonnet", needed}
     world.detach_surplus()
     world.sweep()
     world.detach_surplus()
-    assert world.attached("CanvasRosa") == {"no-generative-ai"}
+    assert world.attached("CanvasRosa") == {needed}
+    assert "only-nova-and-sonnet" not in world.listed_policies()
+
+
+def test_a_message_cannot_detach_a_removed_guardrail_that_the_rules_keep(world_with):
+    world = world_with(KEEP)
+    world.sweep()
+    world = world_with(renamed(KEEP), keep=True)
+    world.sweep()
+    body = {"account": ACCOUNT_ID, "role": "CanvasRosa", "policies": ["only-nova-and-sonnet"]}
+    assert world.detacher.handle_message(body)["detached"] == []
+    assert world.detacher.handle_message({"account": ACCOUNT_ID, "policy": "only-nova-and-sonnet"})["retired"] is False
+
+
+def test_with_surplus_keep_the_policy_of_a_removed_guardrail_is_deleted_once_no_role_has_it(world_with):
+    world = world_with(KEEP)
+    world.sweep()
+    world = world_with(removed(KEEP), keep=True)
+    world.sweep()
+    for role in ("CanvasRosa", "CanvasResearch"):
+        world.detach(role, "only-nova-and-sonnet")
+    world.sweep()
+    world.detach_surplus()
     assert world.listed_policies() == {"no-generative-ai"}
 
 

@@ -300,7 +300,7 @@ def test_alertfunction_can_change_only_its_own_table_and_publish_only_to_its_top
     allowed: dict[str, Any] = {}
     for rights in of_template(template):
         for statement in rights.statements() if rights.function == "AlertFunction" else ():
-            for action in actions(statement):
+            for action in actions(statement) if statement["Effect"] == "Allow" else ():
                 allowed[action] = [*allowed.get(action, []), statement["Resource"]]
     tables = {name: f"arn:aws:dynamodb:us-east-1:{ACCOUNT}:table/{name}" for name in ("AlertsTable", "HistoryTable")}
     assert sorted(allowed.pop("dynamodb:Query")) == sorted(tables.values())
@@ -309,6 +309,7 @@ def test_alertfunction_can_change_only_its_own_table_and_publish_only_to_its_top
         "dynamodb:UpdateItem": tables["AlertsTable"],
         "dynamodb:DeleteItem": tables["AlertsTable"],
         "cloudtrail:DescribeTrails": "*",
+        "cloudtrail:LookupEvents": "*",
         "cloudtrail:GetEventSelectors": "arn:aws:cloudtrail:*:*:trail/*",
         "cloudtrail:GetTrailStatus": "arn:aws:cloudtrail:*:*:trail/*",
         "sns:Publish": f"arn:aws:sns:us-east-1:{ACCOUNT}:AlarmTopic",
@@ -404,7 +405,7 @@ def test_every_reason_except_a_missing_role_has_a_recommended_action():
     assert set(Reason) - RECOMMENDATIONS.keys() == {Reason.ROLE_GONE}
 
 
-@pytest.mark.parametrize("metric", ["Contested", "RecordFailed", "Unenforceable"])
+@pytest.mark.parametrize("metric", ["Contested", "RecordFailed", "Unenforceable", "UnverifiedAlerts"])
 def test_every_metric_of_an_error_has_an_immediate_alarm(template, metric):
     [alarm] = [a for a in alarms(template).values() if a["MetricName"] == metric]
     assert alarm["Namespace"] == "Rolewarden"

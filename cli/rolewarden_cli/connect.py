@@ -89,6 +89,7 @@ class Connection:
     - `central`: for a member account of the stack, the connection to the stack's account. None for other accounts.
     - `covered`: the accounts that the stack covers, with its own. None if they were not read.
     - `has_chosen_regions`: whether the user gave the regions.
+    - `is_entered`: whether the calls work in `account`. If not, only the tables of the stack know the account.
     """
 
     writer: Aws
@@ -104,6 +105,7 @@ class Connection:
     central: Connection | None = None
     covered: frozenset[str] | None = None
     has_chosen_regions: bool = False
+    is_entered: bool = True
 
     @property
     def aws(self) -> ReadsAccount:

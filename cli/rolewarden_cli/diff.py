@@ -185,7 +185,7 @@ class _Needed:
 def _role_change(effects: Effects, inventory: Inventory, before: _Needed, after: _Needed, role: RoleKey) -> RoleChange:
     was, now = before.guardrails(role), after.guardrails(role)
     names, later = (tuple(sorted(guardrail.name for guardrail in some)) for some in (was, now))
-    kept = [name for name in names if name not in later and name in after.rules.guardrails]
+    kept = [name for name in names if name not in later]
     bindings = after.bindings.get(role.path) or before.bindings.get(role.path, ())
     return RoleChange(
         role.account,

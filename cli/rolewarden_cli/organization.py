@@ -80,7 +80,7 @@ def recorded_in(connection: Connection, account: str) -> Connection:
     """The connection of an `organized` one for what the tables of the stack say of an account. It enters nothing."""
     if account == connection.account:
         return connection
-    return replace(connection, account=account, central=connection)
+    return replace(connection, account=account, central=connection, is_entered=False)
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from rolewarden.contest import Contest
-from rolewarden.errors import Gone, RetryLater
+from rolewarden.errors import Gone, Refused, RetryLater
 from rolewarden.names import folded
 from rolewarden.needs import EXEMPTION_OF
 from rolewarden.own_events import RoleFinding, RoleRemediated, SubjectFinding
+from rolewarden.policies import policy_arn
 from rolewarden.progress import RecordedProgress
 from rolewarden.record import ACCOUNT_WIDE
 from rolewarden.reported import KEPT_SECONDS
-from rolewarden.verdicts import Verdict
+from rolewarden.verdicts import Remediation, Verdict
 
 from rolewarden_cli.answers import shown
 from rolewarden_cli.connect import Connection
@@ -25,12 +26,16 @@ from rolewarden_cli.figures import MEASURED, Latencies, read_latencies
 from rolewarden_cli.history import Entry, read_history
 from rolewarden_cli.inventory import Progress, ignore_progress
 from rolewarden_cli.organization import UnreachedAccount, read_accounts, recorded_in
+from rolewarden_cli.promotion import ObservedEvents, count_events
 
 FINDING_LIFETIME = timedelta(seconds=KEPT_SECONDS, days=1)
 """The age from which on a finding no longer holds, because a sweep would have reported it again."""
 
 OLD_AFTER = timedelta(hours=3)
 """The age from which on the output marks the last sweep as old. HeartbeatAlarm uses the schedule instead."""
+
+POLICIES_PER_ROLE = 10
+"""The quota of policies attached to a role, if AWS does not say it: the default."""
 
 OVERDUE = timedelta(days=2)
 """The age of the last sweep from which on it is overdue: twice the longest interval between sweeps."""
@@ -44,6 +49,7 @@ class SweepSeen:
     - `missed`: whether the sweep could not read everything.
     - `surplus_roles`: the first roles with policies that they do not need.
     - `unused_policies`: the first policies that belong to no guardrail.
+    - `observed`: the policies of each guardrail that was in observe mode, by the guardrail's name.
     """
 
     began: datetime
@@ -51,6 +57,7 @@ class SweepSeen:
     missed: bool
     surplus_roles: tuple[str, ...] = ()
     unused_policies: tuple[str, ...] = ()
+    observed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -74,6 +81,8 @@ class Status:
     - `lost`: the tables that no longer exist, so that what they recorded is not known.
     - `measured`: how long a role stays unprotected, as drills measured it.
     - `unenforceable`: the newest entry of each role, subject and exemption, if it is an unresolved finding.
+    - `observed`: the newest entry of each role that lacks only guardrails in observe mode. This is no finding to solve.
+    - `since_observing`: the events that Rolewarden would have remediated; None without a guardrail in observe mode.
     """
 
     account: str
@@ -88,12 +97,21 @@ class Status:
     remediated_last_day: int
     measured: Latencies = field(default_factory=Latencies)
     lost: tuple[str, ...] = ()
+    observed: tuple[Entry, ...] = ()
+    since_observing: ObservedEvents | None = None
+
+    @property
+    @shown
+    def observed_guardrails(self) -> tuple[str, ...]:
+        """The guardrails that were in observe mode at the last sweep."""
+        return tuple(self.last_sweep.observed) if self.last_sweep else ()
 
     @property
     @shown
     def covered(self) -> int:
         """The number of protected roles: the governed roles without those that have a finding."""
-        left = {folded(entry.about) for entry in self.unenforceable if entry.kind == RoleFinding.detail_type}
+        found = (*self.unenforceable, *self.observed)
+        left = {folded(entry.about) for entry in found if entry.kind == RoleFinding.detail_type}
         return max(0, self.governed - len(left))
 
     @property
@@ -183,8 +201,9 @@ def read_recorded(connection: Connection, now: datetime) -> Recorded:
     lost: list[str] = []
     entries: tuple[Entry, ...] = ()
     with _unless_lost(connection, connection.recorded().history, "HistoryTable", lost):
-        entries = read_history(connection, since=now - MEASURED, every=True)
-    return Recorded(entries, read_latencies(connection, entries, now), tuple(lost))
+        entries = read_history(connection, every=True)
+    measured = read_latencies(connection, [entry for entry in entries if entry.at >= now - MEASURED], now)
+    return Recorded(entries, measured, tuple(lost))
 
 
 def read_all_statuses(connection: Connection, now: datetime, progress: Progress = ignore_progress) -> AllStatuses:
@@ -226,11 +245,32 @@ def read_status(connection: Connection, now: datetime, *, shared: Recorded | Non
         roles - exempt,
         exempt,
         tuple(_contested(entries, now)),
-        tuple(entry for entry in newest.values() if _is_wrong(entry)),
+        tuple(entry for entry in newest.values() if _is_wrong(entry) and not _is_observed(entry)),
         sum(entry.kind == RoleRemediated.detail_type and entry.at >= now - timedelta(days=1) for entry in entries),
         shared.measured_in(connection.account),
         tuple(lost),
+        tuple(entry for entry in newest.values() if _is_wrong(entry) and _is_observed(entry)),
+        _since_observing(connection, recorded, last) if last and last.observed else None,
     )
+
+
+def _since_observing(connection: Connection, recorded: Iterable[Entry], sweep: SweepSeen) -> ObservedEvents:
+    try:
+        quota = connection.calls.policies_per_role() if connection.is_entered else POLICIES_PER_ROLE
+    except Refused:
+        quota = POLICIES_PER_ROLE
+
+    def has_fallback(role: str) -> bool:
+        """Whether a fallback boundary would protect a full role: it has no boundary, or one of Rolewarden."""
+        if not sweep.completed.get("fallback") or not connection.is_entered:
+            return False
+        try:
+            boundary = connection.aws.role(role).boundary
+        except (Refused, RetryLater):
+            return False
+        return not boundary or boundary.startswith(policy_arn("", connection.aws.partition, connection.account))
+
+    return count_events(recorded, sweep.observed, quota, has_fallback)
 
 
 @contextmanager
@@ -247,8 +287,9 @@ def _unless_lost(connection: Connection, table: str, name: str, lost: list[str])
 def _sweep(row: Mapping[str, Any]) -> SweepSeen:
     counts = {name: int(count) for name, count in (row.get("completed") or {}).items()}
     began, surplus = datetime.fromtimestamp(float(row["item"]), UTC), row.get("surplus") or {}
-    names = (tuple(surplus.get(what, ())) for what in ("roles", "policies"))
-    return SweepSeen(began, counts, bool(row.get("missed")), *names)
+    roles, policies_left = (tuple(surplus.get(what, ())) for what in ("roles", "policies"))
+    observed = {str(name): tuple(policies) for name, policies in (row.get("observed") or {}).items()}
+    return SweepSeen(began, counts, bool(row.get("missed")), roles, policies_left, observed)
 
 
 def _is_wrong(entry: Entry) -> bool:
@@ -256,6 +297,11 @@ def _is_wrong(entry: Entry) -> bool:
     if entry.kind not in {RoleFinding.detail_type, SubjectFinding.detail_type} and not about_exemption:
         return False
     return entry.verdict in {Verdict.UNENFORCEABLE, Verdict.DRIFTED}
+
+
+def _is_observed(entry: Entry) -> bool:
+    """Whether a role lacks only guardrails in observe mode."""
+    return entry.verdict == Verdict.DRIFTED and entry.remediation == Remediation.OBSERVED
 
 
 def _contested(entries: Iterable[Entry], now: datetime) -> Iterable[ContestedRole]:

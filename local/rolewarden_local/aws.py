@@ -35,6 +35,7 @@ from rolewarden_local.emulated import (
     functions,
     iam,
     loops,
+    managed,
     order,
     organization,
     patches,
@@ -42,6 +43,7 @@ from rolewarden_local.emulated import (
     regions,
     sagemaker,
     saved,
+    service_sessions,
     simulate,
     stack_calls,
     stacksets,
@@ -140,7 +142,6 @@ class LocalAws:
         order.ORDER.seed = order.Order.seed
         loops.CHAINS.forget()
         delivery.DELIVERY.forget()
-        organization.reset_organization()
         stacksets.reset_stacksets()
         regions.ENABLED.clear()
         stack_calls.RECORDING.on = False
@@ -240,6 +241,26 @@ class LocalAws:
         _ministack.sts.register_session(
             access_key, {"Arn": arn, "UserId": f"AROALOCAL:{role}", "PrincipalType": "AssumedRole"}
         )
+
+    def work_as(self, service: str, role: str, session: str) -> str:
+        """Begin a session of a role (ARN) as an AWS service does, and return its access key. `reset` removes it.
+
+        Args:
+            service: The service principal, such as "lambda.amazonaws.com".
+            role: The ARN of the role. It must trust the service.
+            session: The name of the session.
+
+        Raises:
+            NotTrustedError: The role does not exist or does not trust the service.
+        """
+        return service_sessions.begin_session(service, role, session)
+
+    def open_profile(self, url: str) -> str:
+        """Open a presigned URL of a user profile, and return the access key of the session of SageMaker.
+
+        Raises NotTrustedError.
+        """
+        return service_sessions.open_profile(url, ACCOUNT_ID, REGION)
 
     def mark(self) -> int:
         """A point in the log of calls, for the argument of `calls`."""
@@ -419,6 +440,15 @@ class LocalAws:
             self._authorization = before
 
     @contextlib.contextmanager
+    def unrestricted(self) -> Iterator[None]:
+        """Decide no call by policies while the block runs: the calls of a test itself, inside of `authorizing`."""
+        before, self._authorization = self._authorization, None
+        try:
+            yield
+        finally:
+            self._authorization = before
+
+    @contextlib.contextmanager
     def connected(self) -> Iterator[None]:
         """Connect every boto3 client of this process, old or new, to this AWS without a socket.
 
@@ -589,6 +619,7 @@ def _install(aws: LocalAws) -> None:
     """Every patch of MiniStack that this module needs; those of IAM and STS are in `iam.install_iam`."""
     sagemaker.install_sagemaker()
     iam.install_iam()
+    managed.install_managed()
     simulate.install_simulate()
     stale.install_stale()
     tagging.install_tagging()

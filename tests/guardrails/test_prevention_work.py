@@ -1,14 +1,22 @@
-"""Ordinary work that the service control policies of models and of admission leave alone, of unlisted callers."""
+"""Ordinary work, and deployments by CloudFormation and Terraform, that all service control policies together allow."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from functools import cache
+
 import pytest
+from rolewarden.guardrails import Rules
+from rolewarden.packing import Document
 from rolewarden.prevention import wider_callers
 from rolewarden_cli.admission import AdmissionPolicies
+from rolewarden_cli.protect import Protection
 
 from tests.guardrails import prevention
 from tests.guardrails.prevention import HERE, Call, is_denied, scps
 from tests.guardrails.probes import Request
+from tests.resource_types import handlers
+from tests.stacks import deployed, whole
 
 APPROVER = f"arn:aws:iam::{HERE}:role/approve-models"
 ADMIN = f"arn:aws:iam::{HERE}:role/Admin"
@@ -91,16 +99,90 @@ WORK = [
 ]
 
 
+@cache
+def every_scp(rules: Callable[[], Rules]) -> dict[str, Document]:
+    """The SCPs of models, of admission and of protection of a stack with every resource."""
+    admission = AdmissionPolicies(wider_callers(rules(), "aws"), (APPROVER,)).documents()
+    protection = Protection(deployed(whole())).service_control_policy()
+    return {**scps(rules()), **admission, "protection": protection}
+
+
+def is_allowed(rules: Callable[[], Rules], caller: str, request: Request, session: str = "AROAEXAMPLE:me") -> bool:
+    """Whether all SCPs together allow a request."""
+    context = {**Call(request, caller, session=session).context, "aws:RequestedRegion": "us-east-1"}
+    return not is_denied(every_scp(rules), request, context)
+
+
 @pytest.mark.parametrize("rules", [prevention.shipped, prevention.organization])
 @pytest.mark.parametrize(("caller", "action", "resource", "context"), WORK)
 def test_ordinary_work_of_an_unlisted_caller_is_allowed(rules, caller, action, resource, context) -> None:
-    request = Request("", action, [resource], context)
-    admission = AdmissionPolicies(wider_callers(rules(), "aws"), (APPROVER,)).documents()
     # Only the sessions of these callers have the name that SageMaker gives.
     session = "AROAEXAMPLE:SageMaker" if caller in {ANALYST, PIPELINE, PROJECT} else "AROAEXAMPLE:me"
-    assert not is_denied({**scps(rules()), **admission}, request, Call(request, caller, session=session).context)
+    assert is_allowed(rules, caller, Request("", action, [resource], context), session)
 
 
 def test_the_page_has_the_number_of_probes_of_ordinary_work() -> None:
     assert len(WORK) >= 40
     assert f"{len(WORK)} requests of ordinary work" in prevention.EXPLANATION.read_text(encoding="utf-8")
+
+
+TERRAFORM = {
+    "aws_iam_role": (
+        "iam:CreateRole", "iam:GetRole", "iam:ListRoles", "iam:ListRoleTags", "iam:ListRolePolicies",
+        "iam:GetRolePolicy", "iam:ListAttachedRolePolicies", "iam:ListInstanceProfilesForRole",
+        "iam:UpdateAssumeRolePolicy", "iam:UpdateRole", "iam:UpdateRoleDescription", "iam:TagRole", "iam:UntagRole",
+        "iam:AttachRolePolicy", "iam:DetachRolePolicy", "iam:PutRolePolicy", "iam:DeleteRolePolicy",
+        "iam:PutRolePermissionsBoundary", "iam:DeleteRolePermissionsBoundary", "iam:DeleteRole",
+    ),
+    "aws_sagemaker_domain": (
+        "iam:PassRole", "sagemaker:CreateDomain", "sagemaker:DescribeDomain", "sagemaker:UpdateDomain",
+        "sagemaker:ListTags", "sagemaker:AddTags", "sagemaker:DeleteTags", "sagemaker:DeleteDomain",
+    ),
+    "aws_sagemaker_user_profile": (
+        "iam:PassRole", "sagemaker:CreateUserProfile", "sagemaker:DescribeUserProfile", "sagemaker:UpdateUserProfile",
+        "sagemaker:ListTags", "sagemaker:AddTags", "sagemaker:DeleteTags", "sagemaker:DeleteUserProfile",
+    ),
+}  # fmt: skip
+"""The permissions that Terraform's AWS provider uses for a resource, from its calls."""
+
+CLOUDFORMATION_TYPES = (
+    "AWS::IAM::Role",
+    "AWS::SageMaker::Domain",
+    "AWS::SageMaker::UserProfile",
+    "AWS::SageMaker::Space",
+)
+WIDER = {
+    prevention.shipped: f"arn:aws:iam::{HERE}:role/CanvasBreakGlass",
+    prevention.organization: f"arn:aws:iam::{HERE}:role/canvas/only-nova-and-sonnet/Research",
+}
+"""A wider role of each file."""
+
+
+def deployment(role: str) -> Iterator[Request]:
+    """The requests of both tools that create, read, update and delete a role, and a domain and user profile with it."""
+    by_type = [(kind, {action for found in handlers(kind).values() for action in found})
+               for kind in CLOUDFORMATION_TYPES]  # fmt: skip
+    for kind, actions in (*by_type, *TERRAFORM.items()):
+        for action in sorted(actions):
+            name = action.partition(":")[2]
+            resource = PROFILE if "UserProfile" in name else DOMAIN if "Domain" in name or "Tags" in name else "*"
+            of_tags = {"aws:TagKeys": ["aws:cloudformation:stack-name", "team"]} if "Tags" in name else {}
+            yield Request(
+                kind,
+                action,
+                [role if "Role" in name and "iam:" in action and "ServiceLinked" not in name else resource],
+                {"iam:PassedToService": "sagemaker.amazonaws.com"} if name == "PassRole" else of_tags,
+            )
+
+
+@pytest.mark.parametrize("rules", WIDER)
+def test_cloudformation_and_terraform_deploy_ordinary_roles_for_everybody_and_wider_ones_for_approvers(rules) -> None:
+    ordinary, wider = list(deployment(ANALYST)), list(deployment(WIDER[rules]))
+    assert len(ordinary) > 100
+    assert [(caller, one) for caller in (ADMIN, CLOUDFORMATION, APPROVER) for one in ordinary
+            if not is_allowed(rules, caller, one)] == []  # fmt: skip
+    assert [one for one in wider if not is_allowed(rules, APPROVER, one)] == []
+    for caller in (ADMIN, CLOUDFORMATION):
+        assert {one.action for one in wider if not is_allowed(rules, caller, one)} == {
+            "iam:CreateRole", "iam:PassRole", "iam:UpdateAssumeRolePolicy",
+        }  # fmt: skip

@@ -26,6 +26,7 @@ from rolewarden_cli.console import (
     indented,
     lines,
     show_accounts,
+    show_banner,
     show_unread,
     undecided_text,
 )
@@ -102,6 +103,7 @@ def show_access(out: Console, found: AccessMatrix, *, everything: bool = False) 
     out.print(Text(f"account {found.account}, {', '.join(found.regions)}", "bold"))
     counts = f"{counted(sum(row.is_subject for row in found.rows), 'subject')}, {counted(len(found.models), 'model')}"
     out.print(f"{counts}, those of Bedrock from {source}")
+    show_banner(out, found.banner)
     if ROW + COLUMN * len(found.models) <= out.width:
         _show_columns(out, found)
     else:

@@ -26,6 +26,7 @@ from rolewarden_cli.console import (
     heading,
     indented,
     lines,
+    show_banner,
     show_unread,
     time_text,
     undecided_text,
@@ -77,6 +78,7 @@ def show_explanation(out: Console, found: Explanation) -> None:
     can = ("can use" if allowed else "cannot use", color(allowed))
     out.print(Text.assemble((found.role, "bold"), " ", can, " ", (found.model.id, "bold")))
     out.print(_use_and_verdict(found))
+    show_banner(out, found.banner)
     grid = Table.grid(padding=(0, 2, 0, 0))
     numbers = {reason.statement.name: str(number) for number, reason in enumerate(found.reasons, start=1)}
     for route in found.decision.routes:

@@ -18,6 +18,7 @@ from rolewarden_cli.access import AccessMatrix, Row
 from rolewarden_cli.actors import without_actors, without_principals
 from rolewarden_cli.history import Entry
 from rolewarden_cli.plan import BEDROCK_ROLE, DIRECT_DEPLOYMENT, RETIRED, Plan
+from rolewarden_cli.promotion import in_words
 from rolewarden_cli.stack import DEPLOY, StackRules
 from rolewarden_cli.status import Status
 
@@ -148,7 +149,7 @@ class Report:
         """The findings of the plan, the status and the access matrix."""
         for planned in self.plan.roles:
             if planned.outcome.before is Verdict.DRIFTED or planned.outcome.verdict is Verdict.UNENFORCEABLE:
-                yield _of_role(planned.outcome, deployed=self.plan.deployed)
+                yield _of_role(planned.outcome, self._could_not, deployed=self.plan.deployed)
         for policy in self.plan.changed_policies:
             why = _POLICY_CHANGES.get(policy.change, policy.change)
             yield Finding(f"policy {policy.name}", FindingKind.TAMPERED, why, self._recommendation_of(policy.change))
@@ -181,6 +182,23 @@ class Report:
         yield from self._other_roles()
         for line in dict.fromkeys((*self.plan.unread, *self.access.unread)):
             yield Finding(f"account {self.plan.account}", FindingKind.UNREAD, line, _READ_AGAIN)
+
+    @property
+    def _could_not(self) -> Mapping[str, str]:
+        """The roles that could not be protected after a promotion, each with the reason."""
+        return self.plan.promotions[-1].could_not if self.plan.promotions else {}
+
+    @property
+    def observing(self) -> str:
+        """The figures of observe mode as a sentence; empty if no guardrail is in observe mode."""
+        if not self.plan.promotions:
+            return ""
+        found = self.plan.promotions[-1]
+        change, lost = len(found.would_change), len(found.could_not)
+        noun = "role" if change == 1 else "roles"
+        text = f"In enforce mode, {change:,} {noun} would change, and {lost:,} could not be protected."
+        events = self.status.since_observing if self.status else None
+        return f"{text} {in_words(events)}." if events else text
 
     def _other_roles(self) -> Iterator[Finding]:
         """The roles that no guardrail covers although a setting names them and they can reach a model."""
@@ -226,17 +244,22 @@ _SWITCHES = {
 }
 _TURN_OFF = "if this is unintended, turn it off in the settings of the {}; otherwise no action is needed"
 _READ_AGAIN = "if a permission is missing, give it to the caller; then run `rolewarden report` again"
-_OBSERVED = "review the role; to let Rolewarden attach the policy, remove `mode: observe` from guardrails.yaml"
+_OBSERVED = (
+    "review the role; to let Rolewarden attach the policy, write `mode: enforce` into the guardrail instead of "
+    "`mode: observe`, and deploy"
+)
 
 
-def _of_role(outcome: Outcome, *, deployed: bool) -> Finding:
+def _of_role(outcome: Outcome, could_not: Mapping[str, str], *, deployed: bool) -> Finding:
     lacks = f"lacks {', '.join(outcome.missing)}" if outcome.missing else ""
     if outcome.verdict is Verdict.UNENFORCEABLE:
         why = ": ".join(filter(None, (outcome.reason, outcome.message)))
         recommendation = RECOMMENDATIONS.get(outcome.reason, "") if outcome.reason else ""
         return Finding(f"role {outcome.role}", FindingKind.UNENFORCEABLE, why, recommendation, lacks)
     if outcome.remediation == "observed":
-        recommendation = _OBSERVED
+        why = could_not.get(outcome.role, "")
+        lacks = "; ".join(filter(None, (lacks, f"could not be protected in enforce mode: {why}" if why else "")))
+        recommendation = f"{RECOMMENDATIONS.get(why, '')}, before you enforce the guardrail" if why else _OBSERVED
     elif deployed:
         recommendation = "if the stack does not remediate the role within minutes, run `rolewarden sweep`"
     else:

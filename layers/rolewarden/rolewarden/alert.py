@@ -102,12 +102,14 @@ class _Link:
 _Row = tuple[str, str | _Link]
 
 
-def compose(event: Any, partition: str, queues: Mapping[str, str] = MappingProxyType({})) -> Alert:
+def compose(event: Any, partition: str, queues: Mapping[str, str] = MappingProxyType({}), *, banner: str = "") -> Alert:
     """Compose the alert for `event`, as EventBridge delivers it, in `partition`. Accepts any value, and raises nothing.
 
-    `queues` has the queue's name of each event source mapping, by its ID in lower case. `compose` knows the findings
-    from source `rolewarden`, and CloudTrail records. For any other event the alert says that AlertFunction cannot read
-    it.
+    - `queues`: the name of the queue of each event source mapping, by the mapping's ID in lower case.
+    - `banner`: the line that names the guardrails in observe mode; empty without one.
+
+    `compose` knows the findings from source `rolewarden`, and CloudTrail records. For any other event the alert says
+    that AlertFunction cannot read it.
     """
     envelope = mapping(event)
     detail = mapping(envelope.get("detail"))
@@ -119,8 +121,10 @@ def compose(event: Any, partition: str, queues: Mapping[str, str] = MappingProxy
     about, parts = "Rolewarden", _FINDINGS.get(kind) if isinstance(kind, str) and source == "rolewarden" else None
     if kind == CLOUDTRAIL:
         about, parts = "Rolewarden itself", partial(_change, queues=queues)
+    elif parts is _policy_restored:
+        parts = partial(_policy_restored, observes=bool(banner))
     headline, rows = parts(detail, place) if parts and detail else _unreadable(envelope)
-    return _written(f"{about}: {headline}", [*rows, ("Account", place.name)])
+    return _written(f"{about}: {headline}", [*rows, ("Observed", banner), ("Account", place.name)])
 
 
 def key_of(event: Mapping[str, Any], about: str = "") -> AlertKey:
@@ -141,15 +145,25 @@ def key_of(event: Mapping[str, Any], about: str = "") -> AlertKey:
     return AlertKey(account, cause.principal, cause.event_name, resource, bool(detail.get("errorCode")))
 
 
-def beyond(key: AlertKey, most: int, *, of_actor: bool) -> Alert:
+def beyond(key: AlertKey, most: int, *, of_actor: bool, holds: bool = False) -> Alert:
     """The alert that a limit of `most` different alerts in an hour is reached.
 
-    It is the limit of the caller with `of_actor`, otherwise that of the account for refused calls, or for the findings
-    of sweeps if the key has no caller.
+    It is the limit of the caller with `of_actor`. Otherwise it is that of the account: for refused calls, for callers
+    that CloudTrail has not confirmed, or for the findings of sweeps if the key has no caller. With `holds`, further
+    alerts wait until CloudTrail shows their calls.
     """
+    done = "stopped these alerts for the rest of the hour, and counts them; "
+    if holds:
+        done = (
+            "sends further alerts of this kind only when CloudTrail shows their calls, some minutes later; a summary "
+        )
+        done += "names those whose calls CloudTrail does not have, because a caller may have forged the records; "
     if of_actor:
         who = plain_name(_short(key.actor), 128) or "a caller that is not known"
         kept, first = "calls of other callers still cause alerts", "look up every call of the caller in CloudTrail"
+    elif holds:
+        who, kept = "callers", "calls that CloudTrail shows still cause alerts"
+        first = "look up the calls of these alerts in CloudTrail by their IDs"
     elif key.actor:
         who = "callers"
         kept, first = "calls that succeed still cause alerts", "look up the refused calls of the account in CloudTrail"
@@ -159,7 +173,7 @@ def beyond(key: AlertKey, most: int, *, of_actor: bool) -> Alert:
     rows: list[_Row] = [
         ("What", f"{who} caused more than {most} different alerts within an hour: the flood may hide an attack"),
         ("Who", plain_name(key.actor, 300) if of_actor else ""),
-        ("Done", f"stopped these alerts for the rest of the hour, and counts them; {kept}"),
+        ("Done", f"{done}{kept}"),
         ("To do", f"{first} now, and do not wait for the summary"),
         ("Runbook", "docs/how-to/runbook.md, Too many alerts"),
         ("Account", key.account),
@@ -167,22 +181,40 @@ def beyond(key: AlertKey, most: int, *, of_actor: bool) -> Alert:
     return _written(f"Rolewarden: {who} caused too many alerts in account {key.account}", rows)
 
 
-def summary(repeated: Sequence[tuple[str, int]], left_out: Sequence[tuple[str, int]]) -> Alert:
+def summary(
+    repeated: Sequence[tuple[str, int]],
+    left_out: Sequence[tuple[str, int]],
+    unverified: int = 0,
+    examples: Sequence[tuple[str, str]] = (),
+) -> Alert:
     """The alert that says how often alerts were repeated, and how many were left out.
 
     - `repeated`: the headline of each alert that was sent once, and the number of further ones like it.
     - `left_out`: each caller or account that caused too many different alerts, and the number of alerts left out.
+    - `unverified`: the number of alerts whose calls CloudTrail does not show.
+    - `examples`: the headlines of some of them, each with the ID of the call.
     """
-    total = sum(number for _, number in (*repeated, *left_out))
+    total = sum(number for _, number in (*repeated, *left_out)) + unverified
     rows: list[_Row] = [("What", f"{total} further alerts within an hour were not sent one by one")]
     rows += [
         ("Repeated", f"{_times(number)} more: {plain_text(headline, 128)}")
         for headline, number in repeated[:SUMMARY_ROWS]
     ]
     rows += [("Left out", f"{number} alerts about {plain_name(who, 128)}") for who, number in left_out[:SUMMARY_ROWS]]
+    if unverified:
+        text = f"CloudTrail's event history did not show the calls of {unverified} alerts: a caller may have forged "
+        rows.append(("Unverified", f"{text}their records, so do not act on the named callers"))
+    rows += [
+        ("Unverified", f"{plain_text(headline, 128)}, event {matched(_EVENT_ID, event_id) or 'without an ID'}")
+        for headline, event_id in examples[:SUMMARY_ROWS]
+    ]
     rows += [
         ("Done", "counted these alerts"),
-        ("To do", "look up the calls in CloudTrail, and stop their caller if they are not intended"),
+        (
+            "To do",
+            "look up the calls in CloudTrail, and stop their caller if they are not intended"
+            + ("; find in CloudTrail's data events, or in IAM, who can invoke the functions" if unverified else ""),
+        ),
         ("Runbook", "docs/how-to/runbook.md, Too many alerts"),
     ]
     return _written(f"Rolewarden: {total} further alerts within an hour", rows)
@@ -298,7 +330,7 @@ def _account_finding(detail: Mapping[str, Any], place: _Console) -> _Parts:
         done = "swept the central account only"
     elif reason == Reason.UNSIGNED:
         what = f"a caller used the credentials of a function of Rolewarden in account {place.account}"
-        done = "nothing: a sweep attaches missing guardrails again, and does not undo other changes"
+        done = "nothing: a sweep attaches missing guardrails in enforce mode again, and does not undo other changes"
     elif reason == Reason.FORGED:
         what = "a caller invoked a function of Rolewarden with a request that CloudFormation did not send"
         done = "refused the request; it removed no guardrail"
@@ -363,11 +395,12 @@ def _left_to_do(detail: Mapping[str, Any], place: _Console, role: str) -> Iterat
     yield "Runbook", "docs/how-to/runbook.md, UnenforceableAlarm"
 
 
-def _policy_restored(detail: Mapping[str, Any], place: _Console) -> _Parts:
+def _policy_restored(detail: Mapping[str, Any], place: _Console, *, observes: bool = False) -> _Parts:
+    unless = ", unless its guardrail is in observe mode" if observes else ""
     policy, remediation = plain_name(detail.get("policy"), 128), plain_text(detail.get("remediation"), 32)
     was = {CREATED: "deleted", REPLACED: "edited"}.get(remediation, "tampered with")
     done = {
-        CREATED: "created the policy again; the next sweep attaches it to every role that needs it",
+        CREATED: f"created the policy again; the next sweep attaches it to every role that needs it{unless}",
         REPLACED: "restored the default version of the policy to what guardrails.yaml says",
     }.get(remediation, "restored the policy")
     rows = [

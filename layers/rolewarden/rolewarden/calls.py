@@ -252,6 +252,13 @@ class ReadsCalls(Home, Protocol):
         """As `Aws.recorded_call`."""
 
 
+class ReadsWrites(Accounts, Protocol):
+    """Reads the calls that changed something, as CloudTrail has recorded them."""
+
+    def recorded_writes(self, region: str, since: datetime, until: datetime) -> Iterator[Mapping[str, Any]]:
+        """As `Aws.recorded_writes`."""
+
+
 class ReadsItems(Protocol):
     """Reads items of Rolewarden's tables."""
 
@@ -344,6 +351,9 @@ class ReadsOperations(Protocol):
 
     def stack_events(self, stack_id: str) -> Iterator[StackEvent]:
         """As `StackReader.stack_events`."""
+
+    def stack_set_stack(self, name: str, place: tuple[str, str], call_as: str) -> str:
+        """As `StackReader.stack_set_stack`."""
 
     def stack_set_operations(self, name: str, call_as: str) -> tuple[StackSetOperation, ...]:
         """As `StackReader.stack_set_operations`."""

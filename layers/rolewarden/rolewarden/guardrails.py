@@ -377,6 +377,11 @@ class Rules(NamedTuple):
         return any(assignment.principals for assignment in self.assignments)
 
     @property
+    def observed(self) -> tuple[str, ...]:
+        """The names of the guardrails in observe mode."""
+        return tuple(name for name, guardrail in self.guardrails.items() if guardrail.mode is Mode.OBSERVE)
+
+    @property
     def observes(self) -> bool:
         """Whether every guardrail is in observe mode, so that Rolewarden changes no role."""
         return all(guardrail.mode is Mode.OBSERVE for guardrail in self.guardrails.values())

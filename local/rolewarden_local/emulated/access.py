@@ -40,7 +40,12 @@ def may_assume(caller: str, arn: str) -> bool:
     session = issuer(caller)
     if session is None or session["Arn"].split(":")[4] == arn.split(":")[4]:
         return True
-    context = {"aws:ResourceOrgID": ORGANIZATION.of(arn.split(":")[4]), "aws:ResourceAccount": arn.split(":")[4]}
+    functions = (found.get("SourceFunctionArn") for found in sts._sessions.values() if found["Arn"] == caller)
+    context = {
+        "aws:ResourceOrgID": ORGANIZATION.of(arn.split(":")[4]),
+        "aws:ResourceAccount": arn.split(":")[4],
+        "lambda:SourceFunctionArn": next(filter(None, functions), ""),
+    }
     return role_may(session, "sts:AssumeRole", arn, context)
 
 
@@ -141,9 +146,16 @@ def issuer(caller: str) -> Mapping[str, Any] | None:
 
 
 def is_void(access_key: str) -> bool:
-    """Whether this is the key of an assumed role that no longer exists. AWS rejects such a key."""
+    """Whether this is the key of an assumed role that no longer exists. AWS rejects such a key.
+
+    A role that is created again under the same name is another role, with another ID:
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html
+    """
     session = sts._sessions.get(access_key, {})
-    return "SourceAccessKeyId" in session and issuer(session["Arn"]) is None
+    if "SourceAccessKeyId" not in session or ":assumed-role/" not in session["Arn"]:
+        return False
+    role = issuer(session["Arn"])
+    return role is None or role["RoleId"] != session["UserId"].partition(":")[0]
 
 
 def taken_by(service: str, arn: str) -> Mapping[str, Any] | None:

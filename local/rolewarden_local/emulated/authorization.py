@@ -29,7 +29,9 @@ from rolewarden.packing import Document
 from rolewarden_local.emulated import faults, names, passing, queue_policies, tables
 from rolewarden_local.emulated._ministack import cloudformation, iam, iam_actions, sts
 from rolewarden_local.emulated.faults import Answer
+from rolewarden_local.emulated.iam import role_of_template
 from rolewarden_local.emulated.judge import BOUNDARY, Judgement, Unsupported, Values, current_time, judge
+from rolewarden_local.emulated.managed import MANAGED
 from rolewarden_local.emulated.organization import NOT_DELEGATED, ORGANIZATION
 from rolewarden_local.emulated.scps import organizations_decision
 
@@ -37,7 +39,7 @@ _OPEN: Final = frozenset({"sts:GetCallerIdentity"})
 """A call without permissions: https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html"""
 
 # MiniStack invents any other attached policy on request, with a document that allows everything.
-_MANAGED: Final = frozenset(iam._aws_managed_policies)
+_MANAGED: Final = frozenset(iam._aws_managed_policies) | MANAGED
 
 
 @dataclass(frozen=True)
@@ -159,6 +161,17 @@ class Authorization:
         ask = _Ask(action)
         return self._judge(caller, ask, {**caller.keys, **_keys(request, ask)}).allowed
 
+    def refusal_of(self, request: Request, ask: _Ask) -> str | None:
+        """The message of the error if the caller of a request cannot do something further; None if it can."""
+        caller = _caller(request) if request.access_key else None
+        if caller is None:
+            return "The security token included in the request is invalid." if request.access_key else None
+        if not caller.is_judged:
+            return None
+        keys = {**caller.keys, **_keys(request, ask), **ask.keys}
+        judgement = self._judge(caller, ask, keys)
+        return None if judgement.allowed else _message(caller, ask, keys, judgement)
+
     def _judge(self, caller: _Principal, ask: _Ask, keys: Mapping[str, Values]) -> Judgement:
         by_scps = organizations_decision(caller.identity, ask.action, ask.resource, keys)
         if by_scps != "allowed" or caller.is_root:
@@ -226,6 +239,31 @@ def made_by(authorization: Authorization | None, request: Request) -> Iterator[N
         yield
     finally:
         _CALL.reset(token)
+        if request.service == "cloudformation" and (role := request.parameter("RoleARN")) and (of := _stack(request)):
+            of["RoleARN"] = role
+
+
+def _stack(request: Request) -> Any:
+    name = request.parameter("StackName").partition(":stack/")[2].partition("/")[0] or request.parameter("StackName")
+    return cloudformation._stacks.get_scoped(request.account, request.region, name)
+
+
+def service_role_of_stack() -> str:
+    """The role as which CloudFormation works on the stack of the current call; "" if it works as the caller.
+
+    The stack keeps its role for later calls:
+    https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/using-iam-servicerole.html
+    """
+    call = _CALL.get()
+    if call is None:
+        return ""
+    return call[1].parameter("RoleARN") or str((_stack(call[1]) or {}).get("RoleARN", ""))
+
+
+def deployer_refusal(action: str, resource: str, keys: Mapping[str, str]) -> str | None:
+    """The reason why the caller of CloudFormation cannot do `action` on a resource; None if the caller can."""
+    call = _CALL.get()
+    return call[0].refusal_of(call[1], _Ask(action, resource, {k: v for k, v in keys.items() if v})) if call else None
 
 
 def deployer_may(action: str) -> bool:
@@ -241,10 +279,10 @@ def _caller(request: Request) -> _Principal | None:
             raise Unsupported(f"session {session['Arn']}: neither a role's nor a user's without its own policies")
         kind, name = session["PrincipalType"], session["Arn"].split("/")[1 if ":sts:" in session["Arn"] else -1]
         arn, user_id = session["Arn"], session["UserId"]
-        source_identity = session.get("SourceIdentity", "")
+        source_identity, function = session.get("SourceIdentity", ""), session.get("SourceFunctionArn", "")
     elif key := iam._access_keys.get_scoped(request.account, None, request.access_key):
         kind, name = "User", key["UserName"]
-        arn = user_id = source_identity = ""
+        arn = user_id = source_identity = function = ""
     else:
         # An account's ID and "test" mean its root. An unknown key in the form of an issued one was revoked.
         return None if request.access_key.startswith(("AKIA", "ASIA")) else _root(request.account)
@@ -260,6 +298,7 @@ def _caller(request: Request) -> _Principal | None:
         "aws:userid": user_id or entity["UserId"],
         **({"aws:username": name} if kind == "User" else {}),
         **({"aws:SourceIdentity": source_identity} if source_identity else {}),
+        **({"lambda:SourceFunctionArn": function} if function else {}),
         **current_time(),
     }
     carried = entity.get("PermissionsBoundary")
@@ -431,6 +470,10 @@ https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsident
 
 def _of_iam(request: Request, action: str) -> list[_Ask]:
     policy = names.stored(iam._policies, request.parameter("PolicyArn"), request.account)
+    if request.operation == "AcquireRole":
+        path, name = role_of_template(request.parameters)
+        template = {"iam:RoleTemplateARN": request.parameter("TemplateArn")}
+        return [_Ask("iam:CreateRole", request.arn("iam", f"role{path}{name}"), template)]
     if arn := request.parameter("RoleArn"):  # AssumeRole
         return [_Ask(action, arn)]
     if container := _OF_CONTAINERS.get(request.operation):

@@ -1,8 +1,12 @@
-"""The execution role of self-managed StackSets, with which StackSets makes, changes and deletes each resource.
+"""The identity with which CloudFormation makes, changes and deletes each resource of a stack.
 
 MiniStack makes every resource with all permissions. AWS assumes the administration role, and with it the execution
 role in the account of the stack. Each resource then needs the permissions of the execution role:
 https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/stacksets-prereqs-self-managed.html
+
+For another stack, AWS uses the permissions of the caller, or of the stack's service role:
+https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/using-iam-servicerole.html
+If the local AWS authorizes calls, this module does so for `OF_CALLERS`, the types that decide who can use a role.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ from rolewarden.errors import RolewardenError
 
 from rolewarden_local.emulated import access
 from rolewarden_local.emulated._ministack import cfn_stacks, responses
+from rolewarden_local.emulated.authorization import deployer_refusal, service_role_of_stack
 from rolewarden_local.emulated.patches import Patch
 
 HANDLERS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
@@ -158,6 +163,15 @@ HANDLERS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
 
 cfn-lint ships these schemas, and `tests/local/test_execution.py` compares them with this table.
 """
+
+PASSED: Final[Mapping[str, tuple[str, str]]] = {
+    "AWS::Lambda::Function": ("Role", "lambda.amazonaws.com"),
+    "AWS::StepFunctions::StateMachine": ("RoleArn", "states.amazonaws.com"),
+}
+"""The property with the role of a resource, and the service to which the caller passes this role."""
+
+OF_CALLERS: Final = frozenset({"AWS::IAM::Role", *PASSED})
+"""The types that a stack makes with the permissions of its caller or service role. Of PASSED, only the role counts."""
 
 TAGGED_BY_AWS: Final = frozenset({"AWS::Events::Rule"})
 """Types whose handlers also set the tags `aws:cloudformation:*` (`tagging.cloudFormationSystemTags` of the schema)."""
@@ -314,6 +328,26 @@ class Execution:
         return f"arn:aws:{service}:{self.region}:{self.account}:{resource}"
 
 
+class OfCaller(Execution):
+    """A stack that CloudFormation works on with the permissions of the caller."""
+
+    def require(self, action: str, resource: str = "*", context: Mapping[str, str] | None = None) -> None:
+        """Raise NotAllowedError unless the caller has the permission."""
+        if refused := deployer_refusal(action, resource, context or {}):
+            raise NotAllowedError(refused)
+
+
+def _of_current_call() -> Execution:
+    """The identity of the stack on which the current call works: its service role or the caller."""
+    account, region, arn = responses.get_account_id(), responses.get_region(), service_role_of_stack()
+    if not arn:
+        return OfCaller(account, region, {})
+    role = access.role(arn)
+    if role is None or not access.service_may_assume("cloudformation.amazonaws.com", arn, {}):
+        raise NotAllowedError(f"Role {arn} is invalid or cannot be assumed")
+    return Execution(account, region, role)
+
+
 def _passed(properties: Mapping[str, Any]) -> list[str]:
     return sorted({target["RoleArn"] for target in properties.get("Targets", ()) if target.get("RoleArn")})
 
@@ -364,8 +398,15 @@ def install_execution() -> None:
 
 def _require_handler_rights(stack: str, *arguments: Any) -> None:
     execution = _RUNNING.get((responses.get_account_id(), responses.get_region(), stack))
+    kind, operation, _, new, *_ = arguments
     if execution:
         execution.require_handler_rights(*arguments)
+    elif kind in PASSED:
+        name, service = PASSED[kind]
+        if operation != "delete" and isinstance(new.get(name), str):
+            _of_current_call().require("iam:PassRole", new[name], {"iam:PassedToService": service})
+    elif kind in OF_CALLERS:
+        _of_current_call().require_handler_rights(*arguments)
 
 
 @contextlib.contextmanager

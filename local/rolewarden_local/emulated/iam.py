@@ -73,6 +73,8 @@ def install_iam() -> None:
     for operation in ("CreateRole", "CreateUser", "PutUserPermissionsBoundary"):
         handlers[operation] = _checked(handlers[operation], [_known_boundary])
     handlers["DeletePolicy"] = _checked(handlers["DeletePolicy"], [_nobodys_boundary])
+    handlers["AcquireRole"] = _acquire_role
+    handlers["CreateServiceSpecificCredential"] = _create_service_specific_credential
     handlers["SetDefaultPolicyVersion"] = _set_default_policy_version
     handlers["ListRoles"] = _list_roles
     handlers["ListPolicies"] = _list_policies
@@ -189,6 +191,48 @@ def _new_name(params: Params) -> Response | None:
             409, "EntityAlreadyExists", f"A policy called {name} already exists. Duplicate names are not allowed."
         )
     return None
+
+
+TEMPLATES: Final = re.compile(r"arn:aws:iam::aws:role-template/([a-z.]+)/\w+:\d+")
+"""The ARNs of role templates. The local AWS has no list of them: a template of each service creates a role that trusts
+the service, with the name and path in the replacement values RoleName and Path."""
+
+
+def role_of_template(params: Params) -> tuple[str, str]:
+    """The path and name of the role that a call of AcquireRole creates."""
+    values: dict[str, str] = {}
+    while key := _param(params, f"ReplacementValues.entry.{len(values) + 1}.key"):
+        values[key] = _param(params, f"ReplacementValues.entry.{len(values) + 1}.value.Values.member.1")
+    return values.get("Path", "/"), values.get("RoleName", "FromTemplate")
+
+
+def _acquire_role(params: Params) -> Response:
+    template = TEMPLATES.fullmatch(_param(params, "TemplateArn"))
+    if template is None:
+        return _error(404, "NoSuchEntity", f"Role template {_param(params, 'TemplateArn')} cannot be found.")
+    path, name = role_of_template(params)
+    trusted = {"Effect": "Allow", "Principal": {"Service": template[1]}, "Action": "sts:AssumeRole"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [trusted]})
+    of_role = {"RoleName": [name], "Path": [path], "AssumeRolePolicyDocument": [document]}
+    status, headers, body = iam._IAM_HANDLERS["CreateRole"](of_role)
+    return status, headers, body.replace(b"CreateRole", b"AcquireRole")
+
+
+def _create_service_specific_credential(params: Params) -> Response:
+    """A credential of a service for a user, for example an API key of Amazon Bedrock. It works as the user.
+
+    https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreateServiceSpecificCredential.html
+    """
+    name, service = _param(params, "UserName"), _param(params, "ServiceName")
+    user, number = iam._users.get(name), iam._gen_id("ACCA")
+    if user is None:
+        return _error(404, "NoSuchEntity", f"The user with name {name} cannot be found.")
+    user.setdefault("ServiceSpecificCredentials", []).append(number)
+    made = (
+        f"<UserName>{name}</UserName><ServiceName>{service}</ServiceName><Status>Active</Status>"
+        f"<ServiceSpecificCredentialId>{number}</ServiceSpecificCredentialId>"
+    )
+    return _answer("CreateServiceSpecificCredential", f"<ServiceSpecificCredential>{made}</ServiceSpecificCredential>")
 
 
 def _size(document: str) -> int:

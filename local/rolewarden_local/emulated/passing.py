@@ -15,11 +15,16 @@ PARAMETERS: Final[Mapping[tuple[str, str], str]] = {
     ("cloudformation", "CreateStack"): "RoleARN",
     ("cloudformation", "DeleteStack"): "RoleARN",
     ("cloudformation", "UpdateStack"): "RoleARN",
+    ("codebuild", "CreateProject"): "serviceRole",
+    ("ecs", "RegisterTaskDefinition"): "taskRoleArn",
     ("events", "PutRule"): "RoleArn",
     ("events", "PutTargets"): "RoleArn",
+    ("glue", "CreateJob"): "Role",
     ("iam", "AddRoleToInstanceProfile"): "RoleName",
     ("lambda", "CreateFunction"): "Role",
     ("lambda", "UpdateFunctionConfiguration"): "Role",
+    ("states", "CreateStateMachine"): "roleArn",
+    ("states", "UpdateStateMachine"): "roleArn",
 }
 """The parameter with the role, by service and operation."""
 

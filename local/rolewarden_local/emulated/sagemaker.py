@@ -1,6 +1,6 @@
 """SageMaker Studio: domains with updates, user profiles and spaces.
 
-MiniStack does not have SageMaker. moto has domains, but lacks UpdateDomain, user profiles and spaces.
+MiniStack does not have SageMaker. moto has domains, but lacks UpdateDomain, user profiles, spaces and presigned URLs.
 
 `install_sagemaker` adds them to moto itself, so `LocalAws` and a plain `moto.mock_aws` both have them. moto's backends,
 one for each account and region, hold the state, and it is deleted when moto resets them. Requests and answers follow
@@ -109,6 +109,7 @@ def install_sagemaker() -> None:
         "add_tags": _add_tags,
         "list_tags": _list_tags,
         "delete_tags": _delete_tags,
+        "create_presigned_domain_url": _create_presigned_domain_url,
         **app_images.operations(),
         **apps.of_apps(),
     }
@@ -436,6 +437,12 @@ def _list_members(kind: Kind, response: Any) -> Reply:
         if domain_id in (None, member.domain_id) and contains in member.name.lower()
     )
     return _page(response, _sorted(response, (_summary(kind, member) for member in found)), f"{kind.noun}s")
+
+
+def _create_presigned_domain_url(response: Any) -> Reply:
+    member, domain = _member(response, PROFILE), _domain(response)
+    token = base64.urlsafe_b64encode(member.arn.encode()).decode()
+    return {"AuthorizedUrl": f"{domain.url}/auth?token={token}"}
 
 
 # Tags

@@ -12,16 +12,22 @@ from rolewarden_local.scenes.account import Account, print_roles
 from rolewarden_local.scenes.demo import show_step
 from rolewarden_local.scenes.deploy import write_invoke_environment
 
+_REMEDIATED = """Cause drift, and list the attached policies a second later:
+
+  aws iam detach-role-policy --role-name CanvasAnalytics \\
+    --policy-arn arn:aws:iam::{account}:policy/rolewarden/no-generative-ai"""
+
+_OBSERVED = """Change a role. Rolewarden attaches no guardrail in observe mode, and the history has a finding:
+
+  aws iam tag-role --role-name CanvasAnalytics --tags Key=touched,Value=yes"""
+
 _TRY = """
 In another terminal, with the AWS CLI:
 
   export AWS_ENDPOINT_URL={url} AWS_DEFAULT_REGION={region}
   export AWS_ACCESS_KEY_ID={key} AWS_SECRET_ACCESS_KEY={secret}   # mallory
 
-Cause drift, and list the attached policies a second later:
-
-  aws iam detach-role-policy --role-name CanvasAnalytics \\
-    --policy-arn arn:aws:iam::{account}:policy/rolewarden/no-generative-ai
+{drift}
   aws iam list-attached-role-policies --role-name CanvasAnalytics
 
   aws iam create-role --role-name CanvasNadia --assume-role-policy-document \\
@@ -65,16 +71,21 @@ def run_playground(root: Path, host: str, port: int) -> None:
         )
         console.print()
         print_roles(account, console)
-        key, secret = account.people["mallory"]
-        hints = _TRY.format(
-            url=url,
-            region=REGION,
-            key=key,
-            secret=secret,
-            account=ACCOUNT_ID,
-            history=outputs["HistoryTable"],
-        )
-        console.print(hints, markup=False, soft_wrap=True)
+        console.print(hints(account, url), markup=False, soft_wrap=True)
 
     with aws.authorizing():
         aws.serve_forever(host, port, ready=show_ready)
+
+
+def hints(account: Account, url: str) -> str:
+    """The commands to try, with what they show under the rules of `account`."""
+    key, secret = account.people["mallory"]
+    return _TRY.format(
+        url=url,
+        drift=(_OBSERVED if account.rules.observed else _REMEDIATED).format(account=ACCOUNT_ID),
+        region=REGION,
+        key=key,
+        secret=secret,
+        account=ACCOUNT_ID,
+        history=account.outputs["HistoryTable"],
+    )
