@@ -14,6 +14,7 @@ from rolewarden_cli.account import OperatorCalls
 from rolewarden_local.aws import ACCOUNT_ID as CENTRAL
 from rolewarden_local.scenes.seed import TRUST
 
+from tests.answers import wrong
 from tests.commands import json_answer, rolewarden
 from tests.company import ROLE, UNIT, Company, central_stack, client, organized
 from tests.stacks import MEMBER
@@ -54,13 +55,20 @@ def join(company: Company, *accounts: str) -> None:
         client("iam", account).delete_role(RoleName=ROLE)
 
 
+def answer_of(command: str, *arguments: str, exit_code: int = 0) -> Any:
+    """The answer of a command for all accounts, which has the form of the schema."""
+    found = json_answer(command, *arguments, exit_code=exit_code)
+    assert wrong(command, found) == []
+    return found
+
+
 def by_account(found: Any) -> dict[str, Any]:
     return {one["account"]: one for one in found["accounts"]}
 
 
 def test_the_plan_has_an_entry_for_each_account_and_totals(company):
     detach(MEMBER, "Theirs")
-    found = json_answer("plan", *AS_ROLE, exit_code=2)
+    found = answer_of("plan", *AS_ROLE, exit_code=2)
     plans = by_account(found)
     assert set(plans) == {CENTRAL, MEMBER}
     assert [(one["role"], one["attached"]) for one in plans[MEMBER]["roles"]] == [("Theirs", ["no-generative-ai"])]
@@ -76,7 +84,7 @@ def test_a_plan_of_accounts_without_anything_to_do_exits_with_0(company):
     for role in ("CanvasFull",):
         boto3.client("iam").detach_role_policy(RoleName=role, PolicyArn=first_policy(role))
     company.everything()
-    found = json_answer("plan", *AS_ROLE)
+    found = answer_of("plan", *AS_ROLE)
     assert found["totals"]["done"] == 2
 
 
@@ -85,7 +93,7 @@ def first_policy(role: str) -> str:
 
 
 def test_access_has_the_decisions_of_each_account(company):
-    found = json_answer("access", "--model", NOVA, *AS_ROLE)
+    found = answer_of("access", "--model", NOVA, *AS_ROLE)
     decisions = {(one["account"], one["role"]): one for each in found["accounts"] for one in each["decisions"]}
     assert decisions[MEMBER, "Theirs"]["decision"] == "denied"
     assert decisions[MEMBER, "Theirs"]["statements"]
@@ -95,11 +103,11 @@ def test_access_has_the_decisions_of_each_account(company):
 
 def test_status_and_history_need_no_role_in_a_member_account(company):
     calls = company.aws.calls()
-    states = by_account(json_answer("status", "--all-accounts", exit_code=2))
+    states = by_account(answer_of("status", "--all-accounts", exit_code=2))
     assert (states[MEMBER]["governed"], states[MEMBER]["covered"]) == (1, 1)
     assert {one["reason"] for one in states[CENTRAL]["unenforceable"]} == {"quota full"}
     assert states[MEMBER]["unenforceable"] == []
-    histories = by_account(json_answer("history", "--all-accounts"))
+    histories = by_account(answer_of("history", "--all-accounts"))
     assert "Theirs" in {one["about"] for one in histories[MEMBER]["entries"]}
     assert all(one["account"] == CENTRAL for one in histories[CENTRAL]["entries"])
     assert "AssumeRole" not in {call.operation for call in company.aws.calls()[len(calls) :]}
@@ -120,7 +128,7 @@ def test_an_account_that_cannot_be_entered_is_a_row_and_the_others_are_read(comp
     assert f"{LATER}  cannot assume rolewarden/{ROLE}" in result.stdout
     assert "--member-role" in result.stdout
     assert max(map(len, result.stdout.splitlines())) <= 80
-    found = json_answer("plan", *AS_ROLE, exit_code=2)
+    found = answer_of("plan", *AS_ROLE, exit_code=2)
     assert set(by_account(found)) == {CENTRAL, MEMBER}
     [unreached] = found["unreached"]
     assert (unreached["account"], found["totals"]["unreached"]) == (LATER, 1)
@@ -128,7 +136,7 @@ def test_an_account_that_cannot_be_entered_is_a_row_and_the_others_are_read(comp
 
 def test_an_account_in_which_a_call_is_refused_is_a_row(company):
     with company.aws.failing("GetAccountAuthorizationDetails", "AccessDenied", "no", times=1):
-        found = json_answer("plan", *AS_ROLE, exit_code=2)
+        found = answer_of("plan", *AS_ROLE, exit_code=2)
     [unreached] = found["unreached"]
     assert "GetAccountAuthorizationDetails" in unreached["why"]
     assert {*by_account(found), unreached["account"]} == {CENTRAL, MEMBER}

@@ -93,8 +93,8 @@ def test_the_names_of_the_shipped_guardrails_say_which_models_stay_open(protecte
 
 def test_with_the_managed_policies_of_aws_no_decision_depends_on_a_key_that_canvas_does_not_send(protected):
     found = json_answer("access", *FOUR)
-    assert {verdict["allowed"] for verdict in found["verdicts"]} == {True, False}
-    assert [verdict["undecided"] for verdict in found["verdicts"] if verdict["undecided"]] == []
+    assert {verdict["allowed"] for verdict in found["decisions"]} == {True, False}
+    assert [verdict["undecided"] for verdict in found["decisions"] if verdict["undecided"]] == []
 
 
 @pytest.mark.parametrize(

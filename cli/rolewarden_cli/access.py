@@ -267,7 +267,7 @@ class ListedModel(NamedTuple):
     provider: str
 
 
-class Verdict(StrEnum):
+class AccessDecision(StrEnum):
     """The decision on a subject and a model in one word.
 
     ALLOWED: a route is open. DENIED: a statement or a service control policy closes every route that another statement
@@ -306,7 +306,7 @@ class AccessEntry:
     model: str
     family: str
     allowed: bool
-    decision: Verdict
+    decision: AccessDecision
     route: str
     statements: tuple[str, ...]
     service_control_policy: bool
@@ -314,7 +314,7 @@ class AccessEntry:
 
 
 def _entry(row: Row, model: Model, deciding: str, decision: Decision) -> AccessEntry:
-    denied = Verdict.DENIED if decision.statements or decision.denied_by_scp else Verdict.NOT_ALLOWED
+    denied = AccessDecision.DENIED if decision.statements or decision.denied_by_scp else AccessDecision.NOT_ALLOWED
     is_own = deciding == row.session
     return AccessEntry(
         row.account,
@@ -330,7 +330,7 @@ def _entry(row: Row, model: Model, deciding: str, decision: Decision) -> AccessE
         model.id,
         model.family,
         decision.allowed,
-        Verdict.ALLOWED if decision.allowed else denied,
+        AccessDecision.ALLOWED if decision.allowed else denied,
         decision.route,
         tuple(statement.name for statement in decision.statements),
         decision.denied_by_scp,

@@ -238,7 +238,7 @@ def quiet() -> Iterator[None]:
         logging.disable(disabled)
 
 
-class _Session(boto3.Session):
+class _LockedSession(boto3.Session):
     """A session whose clients several threads can make. A session of boto3 alone is not safe for that."""
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
@@ -254,7 +254,7 @@ class _Session(boto3.Session):
 
 def _session(where: Where) -> boto3.Session:
     try:
-        session = _Session(profile_name=where.profile or None, region_name=next(iter(where.regions), None))
+        session = _LockedSession(profile_name=where.profile or None, region_name=next(iter(where.regions), None))
         known = session.region_name
         found = session.get_credentials()
     except BotoCoreError as error:
@@ -266,7 +266,7 @@ def _session(where: Where) -> boto3.Session:
     return session
 
 
-class _LocalSession(_Session):
+class _LocalSession(_LockedSession):
     """A session with the local AWS: its clients call `endpoint`. If it is empty, boto3 chooses the endpoints."""
 
     def __init__(self, where: Where, endpoint: str = "") -> None:

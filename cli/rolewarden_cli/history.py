@@ -82,7 +82,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class History:
+class Entries:
     """The entries of one account, newest first."""
 
     entries: tuple[Entry, ...]

@@ -34,7 +34,7 @@ WithoutActors = Annotated[
 ]
 All = Annotated[bool, typer.Option("--all", help="Print every entry of a long list.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Make the changes without asking.")]
-AllAccounts = Annotated[
+InAllAccounts = Annotated[
     bool, typer.Option("--all-accounts", help="Read every account that the deployed stack covers, in its regions.")
 ]
 MemberRoleName = Annotated[

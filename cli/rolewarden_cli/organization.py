@@ -26,9 +26,9 @@ MEMBER_ROLE = "rolewarden/rolewarden-operator"
 
 SESSION_NAME = "rolewarden"
 
-ROLE_NAME = re.compile(r"(?!arn:)([\x21-\x7e]+/)?[\w+=,.@-]{1,64}", re.ASCII)
+ROLE_WITH_PATH = re.compile(r"(?!arn:)([\x21-\x7e]+/)?[\w+=,.@-]{1,64}", re.ASCII)
 
-MEMBERS = "Members"
+MEMBER_STACK_SET = "Members"
 """The logical ID of the StackSet of the member accounts."""
 
 Result = TypeVar("Result")
@@ -54,7 +54,7 @@ class UnreachedAccount:
 def member_accounts(connection: Connection) -> set[str]:
     """The accounts of the stack's StackSet of members, without its own. Raises Refused and RetryLater."""
     stack = connection.deployed()
-    names = [physical.partition(":")[0] for logical, _, physical in stack.resources if logical == MEMBERS]
+    names = [physical.partition(":")[0] for logical, _, physical in stack.resources if logical == MEMBER_STACK_SET]
     call_as = stack.parameters.get("StackSetsCallAs", "DELEGATED_ADMIN")
     found = {one.account for name in names for one in connection.calls.stack_instances(name, call_as)}
     return found - {connection.account}
@@ -93,7 +93,7 @@ class MemberRole:
     name: str
 
     def __post_init__(self) -> None:
-        if not ROLE_NAME.fullmatch(self.name):
+        if not ROLE_WITH_PATH.fullmatch(self.name):
             raise NoMembersError(
                 f"`{self.name}` is not the name of a role: write it with its path, such as {MEMBER_ROLE}, and no ARN"
             )

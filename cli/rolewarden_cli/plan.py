@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
-from typing import Any
+from typing import NamedTuple
 
 from rolewarden.bindings import BEDROCK, VIAS, Binding, RoleKey, shared_profiles
 from rolewarden.calls import ListsPolicies
@@ -100,10 +100,21 @@ class PlannedRole:
 
     @property
     @shown
-    def subjects(self) -> list[dict[str, Any]]:
+    def subjects(self) -> tuple[RoleUse, ...]:
         """The uses of the role, with the fields that a reader needs."""
-        names = ("account", "region", "domain_id", "domain_name", "user_profile", "kind", "via")
-        return [some_of(binding, *names) for binding in self.bindings]
+        return tuple(RoleUse(**some_of(binding, *RoleUse._fields)) for binding in self.bindings)
+
+
+class RoleUse(NamedTuple):
+    """A use of a role: a subject, and the setting that names the role."""
+
+    account: str
+    region: str
+    domain_id: str
+    domain_name: str
+    user_profile: str
+    kind: str
+    via: str
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from rolewarden_cli.console import (
 )
 from rolewarden_cli.models import LIVE, Model, models
 from rolewarden_cli.notes import note
-from rolewarden_cli.options import All, AllAccounts, AsJson, Guardrails, MemberRoleName, ModelPatterns
+from rolewarden_cli.options import All, AsJson, Guardrails, InAllAccounts, MemberRoleName, ModelPatterns
 from rolewarden_cli.organization import MEMBER_ROLE, MemberRole, organized
 from rolewarden_cli.rules import DEFAULT_FILE
 
@@ -46,7 +46,7 @@ def run_access(
     model: ModelPatterns = None,
     guardrails: Guardrails = DEFAULT_FILE,
     everything: All = False,
-    all_accounts: AllAccounts = False,
+    all_accounts: InAllAccounts = False,
     member_role: MemberRoleName = MEMBER_ROLE,
     as_json: AsJson = False,
 ) -> None:

@@ -16,8 +16,8 @@ from rolewarden_cli.actors import without_actors
 from rolewarden_cli.answers import print_json
 from rolewarden_cli.connect import Connection, of_an_account
 from rolewarden_cli.console import DIGEST, VERDICT_COLORS, indented, time_text
-from rolewarden_cli.history import DRILLS, Entry, History, by_account, need_role, parsed_time, read_history
-from rolewarden_cli.options import AllAccounts, AsJson, WithoutActors
+from rolewarden_cli.history import DRILLS, Entries, Entry, by_account, need_role, parsed_time, read_history
+from rolewarden_cli.options import AsJson, InAllAccounts, WithoutActors
 from rolewarden_cli.organization import organized
 
 
@@ -31,7 +31,7 @@ def run_history(  # noqa: PLR0913, PLR0917 - each parameter is an option
                                        "of the ARN, or a pattern with `*`.")] = "",
     drills: Annotated[bool, typer.Option("--drills", help="Also the entries about drills, several each hour.")] = False,
     no_actors: WithoutActors = False,
-    all_accounts: AllAccounts = False,
+    all_accounts: InAllAccounts = False,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Show the remediations and findings of the deployed stack, newest first.
@@ -50,7 +50,7 @@ def run_history(  # noqa: PLR0913, PLR0917 - each parameter is an option
     if no_actors:
         found = tuple(map(without_actors, found))
     if as_json:
-        print_json(by_account(connection, found) if all_accounts else History(found))
+        print_json(by_account(connection, found) if all_accounts else Entries(found))
     else:
         show_history(console.console(), found, with_account=all_accounts)
 

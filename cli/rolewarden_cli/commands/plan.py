@@ -34,7 +34,7 @@ from rolewarden_cli.console import (
     time_text,
 )
 from rolewarden_cli.inventory import take
-from rolewarden_cli.options import All, AllAccounts, AsJson, Guardrails, MemberRoleName, UsageError
+from rolewarden_cli.options import All, AsJson, Guardrails, InAllAccounts, MemberRoleName, UsageError
 from rolewarden_cli.organization import MEMBER_ROLE, MemberRole, organized
 from rolewarden_cli.plan import DIRECT_DEPLOYMENT, AllPlans, Plan, PlannedRole, read_all_plans, read_plan
 from rolewarden_cli.rollout import TRAIL_DAYS, Observation, Rollout, read_rollout, turns_in
@@ -70,7 +70,7 @@ def run_plan(  # noqa: PLR0913, PLR0917 - each parameter is an option
     trail: Annotated[list[Path] | None, typer.Option(metavar="PATH", help="With --prevention: log files of a trail or "
                                                      "a result of CloudTrail Lake, instead of the event history. You "
                                                      "can repeat this option.")] = None,
-    all_accounts: AllAccounts = False,
+    all_accounts: InAllAccounts = False,
     member_role: MemberRoleName = MEMBER_ROLE,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip

@@ -16,7 +16,7 @@ from rolewarden_cli.answers import print_json
 from rolewarden_cli.connect import Connection, of_an_account
 from rolewarden_cli.console import counted, few, lines, show_accounts, show_banner, time_text
 from rolewarden_cli.figures import MEASURED_DAYS, Latencies
-from rolewarden_cli.options import AllAccounts, AsJson
+from rolewarden_cli.options import AsJson, InAllAccounts
 from rolewarden_cli.organization import organized
 from rolewarden_cli.promotion import in_words
 from rolewarden_cli.stack import RESTORE
@@ -26,7 +26,7 @@ from rolewarden_cli.status import OLD_AFTER, AllStatuses, Status, read_all_statu
 @of_an_account
 def run_status(
     connection: Connection,
-    all_accounts: AllAccounts = False,
+    all_accounts: InAllAccounts = False,
     as_json: AsJson = False,
 ) -> None:
     """Show the state of the deployed stack: last sweep, coverage, contested and unenforceable roles.
