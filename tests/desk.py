@@ -139,9 +139,10 @@ class Desk:
 
     def unreached(self) -> list[str]:
         """A stack that covers a member account, in which the role of the command does not exist."""
-        organized(self.world_with(NONE).aws, self.template)
+        rules = self.rules(protected=False)
+        organized(self.world.aws, self.template)
         self.monkeypatch.setattr(OperatorCalls, "stack", lambda _, name: central_stack(name))
-        return ["--all-accounts", "--model", NOVA]
+        return [*rules, "--all-accounts", "--model", NOVA]
 
     def remembered(self) -> list[str]:
         """A caller whom a row of the history names, from a moment ago."""
