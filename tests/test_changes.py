@@ -312,8 +312,8 @@ def test_the_targets_are_denied_as_an_evaluator_that_is_not_ours_says():
                 text = f"guardrails: {{g: {guardrail}}}\nassignments: [{{guardrails: [g]}}]\n"
                 found = rules(text)
                 compiled = compile_guardrail(found.guardrails["g"], "aws")
-                policies = {policy.name: policy.document for policy in compiled}
-                denials = Denials(one for document in policies.values() for one in document["Statement"])
+                policies = {policy.name: json.dumps(policy.document) for policy in compiled}
+                denials = Denials(one for policy in compiled for one in policy.document["Statement"])
                 targets = targets_of([found], "aws")
                 models = [target for target in targets if target.kind != "path"]
                 for target in [*random.Random(1).sample(models, 8), *(one for one in targets if one.kind == "path")]:

@@ -557,3 +557,8 @@ def test_the_stack_leaves_its_policies_on_the_roles_when_it_is_deleted(account):
     carried, published = left_by_deletion(account)
     assert carried == {"no-generative-ai"}
     assert published == set(account.policies)
+    # What it leaves, `rolewarden detach --all` removes without the stack.
+    result = CliRunner().invoke(app, ["detach", "--all", "--delete-policies", "--yes", "--region", REGION])
+    assert result.exit_code == 0, result.output
+    assert account.client("iam").list_policies(Scope="Local", PathPrefix="/rolewarden/")["Policies"] == []
+    assert not any("/rolewarden/" in arn for arn in account.aws.attached_policies("CanvasOmar"))

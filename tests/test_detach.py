@@ -204,7 +204,7 @@ def test_a_message_that_is_no_detachment_is_logged_and_dropped(world):
 
 
 def test_a_deleted_stack_leaves_every_guardrail_attached(world, answers, monkeypatch):
-    world.sweep()
+    world.swept()
     said = function_handler(world, monkeypatch, "detach")(deletion_request(answers, "keep"), CONTEXT)
     assert answers.heard[0]["Status"] == "SUCCESS"
     assert world.attached("CanvasAnalytics") == {"no-generative-ai"}
@@ -212,7 +212,7 @@ def test_a_deleted_stack_leaves_every_guardrail_attached(world, answers, monkeyp
 
 
 def test_a_stack_that_is_deleted_with_remove_detaches_and_deletes_everything(world, answers, monkeypatch):
-    world.sweep()
+    world.swept()
     function_handler(world, monkeypatch, "detach")(deletion_request(answers, "remove"), CONTEXT)
     assert answers.heard[0]["Status"] == "SUCCESS"
     assert world.attached("CanvasAnalytics") == world.attached("CanvasRosa") == set()
@@ -220,7 +220,7 @@ def test_a_stack_that_is_deleted_with_remove_detaches_and_deletes_everything(wor
 
 
 def test_a_removal_that_runs_out_of_time_is_not_answered_and_continues_with_lambdas_retry(world, answers, monkeypatch):
-    world.sweep()
+    world.swept()
     handler = function_handler(world, monkeypatch, "detach")
     with pytest.raises(RetryLater, match="others remain"):
         handler(deletion_request(answers, "remove"), lambda_context("DetachFunction", lambda: 15))
@@ -234,7 +234,7 @@ def test_a_removal_that_runs_out_of_time_is_not_answered_and_continues_with_lamb
 def test_a_rolled_back_creation_detaches_its_own_guardrails_and_keeps_those_of_an_earlier_stack(
     world, answers, monkeypatch, created
 ):
-    world.sweep()
+    world.swept()
     assert world.attached("CanvasAnalytics") == {"no-generative-ai"}
     now = world.runtime.aws.policy_created(policy_arn("no-generative-ai", "aws", ACCOUNT_ID))
     began = now - 60 if created == "before the policies" else now + 60
@@ -272,7 +272,7 @@ def test_a_failed_removal_is_retried_while_time_is_left(world, answers, monkeypa
 
 
 def test_creating_or_updating_the_stack_detaches_nothing(world, answers, monkeypatch):
-    world.sweep()
+    world.swept()
     handler = function_handler(world, monkeypatch, "detach")
     for kind in ("Create", "Update"):
         handler(deployment_request(answers, kind, ResourceProperties={"OnDelete": "remove"}), CONTEXT)
@@ -369,7 +369,7 @@ def test_a_role_that_needs_its_policy_again_during_a_detachment_is_rechecked(wor
 
 
 def test_policies_that_cannot_be_detached_are_named_after_the_others_are_detached(world, answers, monkeypatch):
-    world.sweep()
+    world.swept()
     handler = function_handler(world, monkeypatch, "detach")
     with world.aws.failing("DetachRolePolicy", "UnmodifiableEntity", times=1):
         handler(deletion_request(answers, "remove"), CONTEXT)

@@ -761,7 +761,8 @@ def failed(result):
 
 def test_a_missing_stack_is_an_error_of_one_line(command, world):
     assert failed(command("--stack", "nope")) == (
-        "rolewarden: stack `nope` does not exist in us-east-1: give its name (--stack) and region (--region)\n"
+        "rolewarden: stack `nope` does not exist in us-east-1: give its name (--stack) and region (--region); "
+        "`rolewarden plan` works without one\n"
     )
 
 
@@ -778,7 +779,7 @@ def test_an_unwritable_file_is_an_error_of_one_line(command, monkeypatch, templa
     result = command("--out", str(target))
     assert result.exit_code == 1
     assert result.stderr == (
-        f"rolewarden: {target}: cannot be written: No such file or directory: give another file with --out\n"
+        f"rolewarden: {target}: the folder {target.parent} is missing: make it, or give another file with --out\n"
     )
 
 

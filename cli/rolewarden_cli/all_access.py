@@ -51,6 +51,15 @@ class AllAccess:
             sum(len(one.unread) for one in found),
         )
 
+    @property
+    def conditions(self) -> dict[str, bool]:
+        """Whether each condition of `rolewarden access` holds in any account, by name."""
+        return {
+            "reached": any(one.allowed for one in self.accounts),
+            "unread": any(one.unread for one in self.accounts),
+            "unreached": bool(self.unreached),
+        }
+
 
 def read_access(
     connection: Connection, rules: Rules, models: Models, progress: Progress = ignore_progress

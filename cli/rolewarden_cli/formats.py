@@ -1,7 +1,7 @@
 """The formats of `--format`, which other programs read: CSV, OCSF and SARIF. All are made from the same results.
 
-JSON has every key of a result and stays `--json`, which nearly all commands have. A format of this module has only a part
-of a result, and few commands have it: findings as CSV and OCSF, access as CSV, and findings of pipelines as SARIF.
+JSON has every key of a result and stays `--json`, which nearly all commands have. A format of this module has a part of
+a result, and few commands have it: findings as CSV and OCSF, access as CSV, and results of pipelines as SARIF.
 """
 
 from __future__ import annotations

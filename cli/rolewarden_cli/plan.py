@@ -27,6 +27,7 @@ from rolewarden.verdicts import CREATED, RECOMMENDATIONS, REPLACED, UNCHANGED, O
 
 from rolewarden_cli.account import RoleDetail
 from rolewarden_cli.answers import HIDDEN, merged, shown, shown_as, some_of
+from rolewarden_cli.commands import held_anywhere, is_open
 from rolewarden_cli.connect import Connection
 from rolewarden_cli.inventory import Inventory, Progress, ignore_progress, take
 from rolewarden_cli.organization import MemberRole, UnreachedAccount, read_accounts
@@ -317,10 +318,17 @@ class Plan:
         return (*roles, *profiles)
 
     @property
-    def is_done(self) -> bool:
-        """Whether nothing is left to do, every role is protected or exempt without doubt, and all could be read."""
-        left = self.unprotected or self.unread or self.outside or self.doubts
-        return not (self.has_changes or self.next[0] or left)
+    def conditions(self) -> dict[str, bool]:
+        """Whether each condition of `rolewarden plan` holds, by name."""
+        return {
+            "changes": bool(self.has_changes or self.next[0]),
+            "unprotected": bool(self.unprotected),
+            "doubts": bool(self.doubts),
+            "denials": False,
+            "unread": bool(self.unread or self.outside),
+            "observed": any(role.outcome.remediation == "observed" for role in self.roles),
+            "warnings": bool(self.unmatched or self.loosened),
+        }
 
     @property
     def with_surplus(self) -> tuple[PlannedRole, ...]:
@@ -396,7 +404,7 @@ class AllPlans:
         return PlanTotals(
             len(found),
             len(self.unreached),
-            sum(one.is_done for one in found),
+            sum(not is_open("plan", one.conditions) for one in found),
             sum(len(one.roles) for one in found),
             sum(len(one.changed_roles) for one in found),
             sum(len(one.changed_policies) for one in found),
@@ -405,9 +413,9 @@ class AllPlans:
         )
 
     @property
-    def is_done(self) -> bool:
-        """Whether each account is read, and nothing is left to do in any."""
-        return not self.unreached and all(one.is_done for one in self.accounts)
+    def conditions(self) -> dict[str, bool]:
+        """Whether each condition of `rolewarden plan` holds in any account, by name."""
+        return held_anywhere("plan", [one.conditions for one in self.accounts], unread=bool(self.unreached))
 
 
 def read_all_plans(

@@ -21,6 +21,7 @@ from rolewarden.reported import KEPT_SECONDS
 from rolewarden.verdicts import Remediation, Verdict
 
 from rolewarden_cli.answers import shown
+from rolewarden_cli.commands import held_anywhere, is_open
 from rolewarden_cli.connect import Connection
 from rolewarden_cli.figures import MEASURED, Latencies, read_latencies
 from rolewarden_cli.history import Entry, read_history
@@ -126,11 +127,17 @@ class Status:
         return round(self.sweep_age.total_seconds()) if self.sweep_age else None
 
     @property
-    def is_well(self) -> bool:
-        """Whether the last sweep is complete and on schedule, and no role or subject is contested or unprotected."""
+    def conditions(self) -> dict[str, bool]:
+        """Whether each condition of `rolewarden status` holds, by name."""
         age, sweep = self.sweep_age, self.last_sweep
         is_swept = sweep is not None and not self.lost and not sweep.missed and age is not None and age <= OVERDUE
-        return is_swept and not self.contested and not self.unenforceable
+        return {
+            "contested": bool(self.contested),
+            "unprotected": bool(self.unenforceable),
+            "sweep": not is_swept,
+            "unreached": False,
+            "surplus": bool(sweep and (sweep.completed.get("surplus") or sweep.completed.get("unused_policies"))),
+        }
 
 
 @dataclass(frozen=True)
@@ -163,7 +170,7 @@ class AllStatuses:
         return StatusTotals(
             len(found),
             len(self.unreached),
-            sum(one.is_well for one in found),
+            sum(not is_open("status", one.conditions) for one in found),
             sum(one.governed for one in found),
             sum(one.covered for one in found),
             sum(one.exempt for one in found),
@@ -173,9 +180,9 @@ class AllStatuses:
         )
 
     @property
-    def is_well(self) -> bool:
-        """Whether each account is read and has nothing to do."""
-        return not self.unreached and all(one.is_well for one in self.accounts)
+    def conditions(self) -> dict[str, bool]:
+        """Whether each condition of `rolewarden status` holds in any account, by name."""
+        return held_anywhere("status", [one.conditions for one in self.accounts], unreached=bool(self.unreached))
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ from rolewarden_local.emulated import (
     faults,
     functions,
     iam,
+    layers,
     loops,
     managed,
     order,
@@ -142,7 +143,6 @@ class LocalAws:
         order.ORDER.seed = order.Order.seed
         loops.CHAINS.forget()
         delivery.DELIVERY.forget()
-        stacksets.reset_stacksets()
         regions.ENABLED.clear()
         stack_calls.RECORDING.on = False
         self._faults.clear()
@@ -648,6 +648,7 @@ def _install(aws: LocalAws) -> None:
         app, "_dispatch_service_request", dispatch, "Calls are routed, recorded and made to fail on demand there."
     ).install()
     functions.install_functions()
+    layers.install_layers()
     delivery.install_delivery()
     loops.install_loops()
 

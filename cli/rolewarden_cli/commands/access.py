@@ -32,7 +32,7 @@ from rolewarden_cli.console import (
 )
 from rolewarden_cli.models import LIVE, Model, models
 from rolewarden_cli.notes import note
-from rolewarden_cli.options import All, AsJson, Guardrails, InAllAccounts, MemberRoleName, ModelPatterns
+from rolewarden_cli.options import All, AsJson, FailOn, Guardrails, InAllAccounts, MemberRoleName, ModelPatterns
 from rolewarden_cli.organization import MEMBER_ROLE, MemberRole, organized
 from rolewarden_cli.rules import DEFAULT_FILE
 
@@ -48,6 +48,7 @@ def run_access(
     everything: All = False,
     all_accounts: InAllAccounts = False,
     member_role: MemberRoleName = MEMBER_ROLE,
+    fail_on: FailOn = None,
     as_json: AsJson = False,
 ) -> None:
     """Show which subjects can reach which models, and the policy statements that decide.
@@ -75,11 +76,12 @@ def run_access(
             print_json(several)
         else:
             show_all_access(console.console(), several, everything=everything)
-        options.end(is_done=not several.unreached)
+        options.end("access", fail_on, several.conditions)
     if as_json:
         print_json(found)
     else:
         show_access(console.console(), found, everything=everything)
+    options.end("access", fail_on, AllAccess((found,)).conditions)
 
 
 def show_all_access(out: Console, found: AllAccess, *, everything: bool = False) -> None:

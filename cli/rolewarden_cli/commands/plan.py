@@ -19,6 +19,7 @@ from rolewarden.verdicts import RECOMMENDATIONS, Verdict
 
 from rolewarden_cli import console, options
 from rolewarden_cli.answers import print_json
+from rolewarden_cli.commands import is_open
 from rolewarden_cli.connect import Connection, of_an_account
 from rolewarden_cli.console import (
     VERDICT_COLORS,
@@ -34,7 +35,7 @@ from rolewarden_cli.console import (
     time_text,
 )
 from rolewarden_cli.inventory import take
-from rolewarden_cli.options import All, AsJson, Guardrails, InAllAccounts, MemberRoleName, UsageError
+from rolewarden_cli.options import All, AsJson, FailOn, Guardrails, InAllAccounts, MemberRoleName, UsageError
 from rolewarden_cli.organization import MEMBER_ROLE, MemberRole, organized
 from rolewarden_cli.plan import DIRECT_DEPLOYMENT, AllPlans, Plan, PlannedRole, read_all_plans, read_plan
 from rolewarden_cli.rollout import TRAIL_DAYS, Observation, Rollout, read_rollout, turns_in
@@ -72,6 +73,7 @@ def run_plan(  # noqa: PLR0913, PLR0917 - each parameter is an option
                                                      "can repeat this option.")] = None,
     all_accounts: InAllAccounts = False,
     member_role: MemberRoleName = MEMBER_ROLE,
+    fail_on: FailOn = None,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Show the changes that enforcing guardrails.yaml would make, and the roles that cannot be protected.
@@ -90,7 +92,8 @@ def run_plan(  # noqa: PLR0913, PLR0917 - each parameter is an option
         raise UsageError("--prevention reads the calls of one account: leave out --all-accounts")
     if prevention:
         asked = Observation(DAYS if days is None else days, tuple(trail or ()))
-        options.end(is_done=_show_prevention(connection, guardrails, rules, asked, as_json).is_done)
+        rollout = _show_prevention(connection, guardrails, rules, asked, as_json)
+        options.end("plan", fail_on, rollout.conditions)
     if days is not None or trail:
         raise UsageError("--days and --trail are for service control policies: give --prevention, too")
     if all_accounts:
@@ -99,14 +102,14 @@ def run_plan(  # noqa: PLR0913, PLR0917 - each parameter is an option
             print_json(several)
         else:
             show_all_plans(console.console(), several, everything=everything)
-        options.end(is_done=several.is_done)
+        options.end("plan", fail_on, several.conditions)
     with console.progress() as progress:
         found = read_plan(connection, rules, options.today(), progress)[1]
     if as_json:
         print_json(found)
     else:
         show_plan(console.console(), found, everything=everything)
-    options.end(is_done=found.is_done)
+    options.end("plan", fail_on, found.conditions)
 
 
 def _plan_all(connection: Connection, member_role: str, rules: Rules) -> AllPlans:
@@ -123,7 +126,7 @@ def show_all_plans(out: Console, found: AllPlans, *, everything: bool = False) -
             one.account,
             *map(str, (len(one.roles), len(one.changed_roles), len(one.changed_policies), len(one.unprotected))),
             str(len(one.unread)),
-            "no" if one.is_done else "yes",
+            "yes" if is_open("plan", one.conditions) else "no",
         )
         for one in found.accounts
     ]
@@ -133,7 +136,7 @@ def show_all_plans(out: Console, found: AllPlans, *, everything: bool = False) -
     for one in found.accounts if everything else ():
         out.print()
         show_plan(out, one, ends=False)
-    if not found.is_done and not everything:
+    if total.done < total.accounts and not everything:
         out.print()
         out.print("--all shows the plan of each account")
 

@@ -17,7 +17,7 @@ from rolewarden_cli import console
 from rolewarden_cli.answers import print_json
 from rolewarden_cli.console import VERDICT_COLORS, counted, heading
 from rolewarden_cli.lines import print_document
-from rolewarden_cli.options import AsJson, end
+from rolewarden_cli.options import AsJson, FailOn, end
 from rolewarden_cli.replay import Replayed, replay_files
 
 
@@ -28,6 +28,7 @@ def run_replay(
                                         "the results of the functions.")] = False,
     why: Annotated[bool, typer.Option("--why", help="Name the rules that do not match, and the fields that "
                                       "differ.")] = False,
+    fail_on: FailOn = None,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Replay events through the template's rules and functions on a seeded local account.
@@ -51,7 +52,9 @@ def run_replay(
         print_json({"events": done})
     else:
         _sum_up(out, done)
-    end(is_done=not any(replayed.left_drifted for replayed in done))
+    drifted = any(replayed.left_drifted for replayed in done)
+    unmatched = any(replayed.rule is None for replayed in done)
+    end("replay", fail_on, {"drifted": drifted, "unmatched": unmatched})
 
 
 def show_replayed(out: Console, replayed: Replayed) -> None:

@@ -16,7 +16,7 @@ from rolewarden_cli.answers import print_json
 from rolewarden_cli.connect import Connection, of_an_account
 from rolewarden_cli.console import counted, few, lines, show_accounts, show_banner, time_text
 from rolewarden_cli.figures import MEASURED_DAYS, Latencies
-from rolewarden_cli.options import AsJson, InAllAccounts
+from rolewarden_cli.options import AsJson, FailOn, InAllAccounts
 from rolewarden_cli.organization import organized
 from rolewarden_cli.promotion import in_words
 from rolewarden_cli.stack import RESTORE
@@ -27,6 +27,7 @@ from rolewarden_cli.status import OLD_AFTER, AllStatuses, Status, read_all_statu
 def run_status(
     connection: Connection,
     all_accounts: InAllAccounts = False,
+    fail_on: FailOn = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the state of the deployed stack: last sweep, coverage, contested and unenforceable roles.
@@ -43,13 +44,13 @@ def run_status(
             print_json(several)
         else:
             show_all_statuses(console.console(), several)
-        options.end(is_done=several.is_well)
+        options.end("status", fail_on, several.conditions)
     found = read_status(connection, datetime.now(UTC))
     if as_json:
         print_json(found)
     else:
         show_status(console.console(), found)
-    options.end(is_done=found.is_well)
+    options.end("status", fail_on, found.conditions)
 
 
 def show_all_statuses(out: Console, found: AllStatuses) -> None:

@@ -27,7 +27,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, TypeGuard
 
-from rolewarden import reach
+from rolewarden import __version__, reach
 from rolewarden.audit import Auditor
 from rolewarden.aws import IAM_HOME_REGIONS, LONGEST_CALL
 from rolewarden.bindings import (
@@ -200,13 +200,13 @@ class Sweeper:
 
         An event about a restored policy triggers the sweep of its account. Every other event triggers the sweep of all
         accounts. Four events trigger no sweep: HEARTBEAT counts the accounts without a recent one, DOCTOR returns the
-        probes of all accounts, DRILLS the states of drills, and RULES the fingerprint of the rules that the function
-        runs.
+        probes of all accounts, DRILLS the states of drills, and RULES the version of the function and the fingerprint
+        of the rules that it runs.
         """
         if mapping(event).get("step") == HEARTBEAT:
             return self._beat()
         if mapping(event).get("step") == RULES:
-            return {"rules": self.needs.fingerprint}
+            return {"rules": self.needs.fingerprint, "version": __version__}
         if mapping(event).get("step") == DOCTOR:
             accounts = [self.coverage.account, *sorted(self.progress.member_accounts())]
             of_scps = self.prevention.probes_of(accounts, lambda: self.clock.seconds_left() >= ENOUGH)
