@@ -153,14 +153,15 @@ soak: install
 bench: install $(C7N_VENV)/installed
 	@$(VENV)/bin/python bench/run.py $(PARTS)
 
-# Measure how long a browser needs for a report of 500 profiles and 100 models, and make the picture in docs/. Both need
-# Chromium.
+# Measure how long a browser needs for a report of 500 profiles and 100 models, in one account and in three. `make
+# report-picture` makes the picture in docs/. Both need Chromium.
 bench-report: install
 	@$(VENV)/bin/python bench/report.py
 
 # The documentation site, in site/. A broken link or anchor, or a file from another host, is an error. With `--quiet`,
 # mkdocs does not count its warnings and never fails.
-docs: $(DOCS_VENV)/installed
+docs: install $(DOCS_VENV)/installed
+	@$(VENV)/bin/python -m tests.reports docs/example-report.html
 	@NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --strict
 	@echo "site/index.html is written: open it in a browser"
 

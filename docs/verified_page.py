@@ -50,6 +50,7 @@ GUIDES = {
     "awscloudtrail/latest/userguide": "CloudTrail User Guide",
     "bedrock/latest/userguide": "Amazon Bedrock User Guide",
     "cdk/api/v2/docs": "AWS CDK reference",
+    "controltower/latest/controlreference": "Control Tower Controls Reference Guide",
     "eventbridge/latest/ref": "EventBridge Events Reference",
     "eventbridge/latest/userguide": "EventBridge User Guide",
     "kms/latest/developerguide": "KMS Developer Guide",

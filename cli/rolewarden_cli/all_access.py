@@ -10,7 +10,7 @@ from rolewarden_cli.access import AccessMatrix, matrix
 from rolewarden_cli.answers import shown
 from rolewarden_cli.connect import Connection
 from rolewarden_cli.inventory import Progress, ignore_progress, take
-from rolewarden_cli.models import Models
+from rolewarden_cli.models import Models, of_account
 from rolewarden_cli.organization import MemberRole, UnreachedAccount, read_accounts
 
 
@@ -66,7 +66,7 @@ def read_access(
 ) -> AccessMatrix:
     """Evaluate the account of a connection. Raises Refused and RetryLater."""
     taken = take(connection, rules, progress)
-    own = models if connection.central is None else models.of_account(connection.account)
+    own = of_account(models, connection)
     return matrix(connection.calls, taken, own, progress, rules, organization=connection.stack_calls)
 
 

@@ -12,6 +12,7 @@ from rolewarden.matching import matches
 
 from rolewarden_cli.account import InferenceProfile
 from rolewarden_cli.connect import Connection
+from rolewarden_cli.natural import natural_key
 
 BEDROCK, JUMPSTART = "bedrock", "jumpstart"
 LIVE = "live"
@@ -49,15 +50,6 @@ class Models:
     listed: str
     unlisted: tuple[str, ...] = ()
 
-    def of_account(self, account: str) -> Models:
-        """The same models for another account: the ARN of an inference profile has the account of its caller."""
-
-        def own(profile: InferenceProfile) -> InferenceProfile:
-            *first, _, resource = profile.arn.split(":", 5)
-            return profile._replace(arn=":".join((*first, account, resource)))
-
-        return replace(self, profiles={region: tuple(map(own, found)) for region, found in self.profiles.items()})
-
     def behind(self, region: str, model: Model) -> Iterator[InferenceProfile]:
         """The inference profiles of a region that lead to a model."""
         for profile in self.profiles.get(region, ()):
@@ -77,10 +69,13 @@ def models(connection: Connection, wanted: Sequence[str] = ()) -> Models:
     try:
         found = [calls.foundation_models(region) for region in regions]
         profiles = {region: calls.inference_profiles(region) for region in regions}
-        bedrock, listed = sorted({model for ids in found for model in ids}), LIVE
+        bedrock, listed = list({model for ids in found for model in ids}), LIVE
     except (Refused, RetryLater) as error:
         listed = f"the list of {known.as_of}, because Bedrock does not answer: {error}"
-    everything = [*(Model(name, BEDROCK) for name in bedrock), *(Model(name, JUMPSTART) for name in known.jumpstart)]
+    everything = [
+        *(Model(name, BEDROCK) for name in sorted(bedrock, key=natural_key)),
+        *(Model(name, JUMPSTART) for name in sorted(known.jumpstart, key=natural_key)),
+    ]
     columns = tuple(_chosen(everything, wanted)) if wanted else tuple(everything)
     unlisted = tuple(_unlisted(model, everything) for model in columns if model not in everything) if wanted else ()
     if listed != LIVE:
@@ -88,6 +83,19 @@ def models(connection: Connection, wanted: Sequence[str] = ()) -> Models:
             region: tuple(_likely(connection.aws.partition, connection.account, region, columns)) for region in regions
         }
     return Models(columns, profiles, listed, unlisted)
+
+
+def of_account(found: Models, connection: Connection) -> Models:
+    """The same models for the account of a connection: the ARN of an inference profile has the account of its caller.
+
+    https://docs.aws.amazon.com/bedrock/latest/userguide/geographic-cross-region-inference.html
+    """
+
+    def own(profile: InferenceProfile) -> InferenceProfile:
+        *first, _, resource = profile.arn.split(":", 5)
+        return profile._replace(arn=":".join((*first, connection.account, resource)))
+
+    return replace(found, profiles={region: tuple(map(own, one)) for region, one in found.profiles.items()})
 
 
 def _chosen(everything: Sequence[Model], wanted: Iterable[str]) -> Iterator[Model]:

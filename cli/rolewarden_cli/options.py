@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rolewarden.clock import utc_today
@@ -19,6 +19,7 @@ from rolewarden.guardrails_file import load
 from rolewarden.plaintext import visible
 
 from rolewarden_cli.commands import COMMANDS, ExitCode
+from rolewarden_cli.formats import Format
 from rolewarden_cli.lines import print_line
 from rolewarden_cli.rules import DEFAULT_FILE
 
@@ -43,6 +44,20 @@ MemberRoleName = Annotated[
     typer.Option("--member-role", metavar="NAME", help="With --all-accounts: the path and name of the role to assume "
                  "in each member account."),
 ]  # fmt: skip
+
+
+def one_of(*known: Format, what: str) -> Any:
+    """The option `--format` of a command that has these formats, for `what`."""
+
+    def check(context: typer.Context, given: Format | None) -> Format | None:
+        if given is not None and given not in known:
+            names = " or ".join(known)
+            raise UsageError(f"`{context.info_name}` has no format `{given}`: write {names}, or use --json")
+        if given is not None and context.params.get("as_json"):
+            raise UsageError("--json and --format are two formats: give one of them")
+        return given
+
+    return typer.Option("--format", metavar="|".join(known), callback=check, help=f"Print {what} in this format.")
 
 
 class UsageError(RolewardenError):

@@ -430,7 +430,7 @@ def read_plan(
 ) -> tuple[Inventory, Plan]:
     """Read the inventory of the account, and make the plan for `rules`. Raises as `inventory.take` and `make`."""
     found = take(connection, rules, progress)
-    return found, _with_other_regions(connection, compared(connection, found, rules, today))
+    return found, with_other_regions(connection, compared(connection, found, rules, today))
 
 
 def compared(connection: Connection, found: Inventory, rules: Rules, today: date) -> Plan:
@@ -455,7 +455,7 @@ def compared(connection: Connection, found: Inventory, rules: Rules, today: date
     return replace(plan, loosened=tuple(loosened), unmatched=unmatched)
 
 
-def _with_other_regions(connection: Connection, plan: Plan) -> Plan:
+def with_other_regions(connection: Connection, plan: Plan) -> Plan:
     """The plan with the domains in regions that neither it nor the deployed stack covers. Raises RetryLater."""
     covered = {*connection.regions, *(connection.stack.regions if connection.stack else ())}
     outside, unread = [], list(plan.unread)

@@ -233,7 +233,7 @@ def read_status(connection: Connection, now: datetime, *, shared: Recorded | Non
     sweeps: list[SweepSeen] = []
     with _unless_lost(connection, tables.bindings, "BindingsTable", lost):
         rows = RecordedProgress(connection.stored, tables.bindings).sweeps(connection.account)
-        sweeps += (_sweep(row) for row in rows)
+        sweeps += (sweep_of(row) for row in rows)
     lost += shared.lost
     recorded = tuple(entry for entry in shared.entries if entry.account == connection.account)
     last = next((sweep for sweep in reversed(sweeps) if sweep.completed), None)
@@ -291,7 +291,8 @@ def _unless_lost(connection: Connection, table: str, name: str, lost: list[str])
         lost.append(name)
 
 
-def _sweep(row: Mapping[str, Any]) -> SweepSeen:
+def sweep_of(row: Mapping[str, Any]) -> SweepSeen:
+    """The sweep that a row of the bindings table records."""
     counts = {name: int(count) for name, count in (row.get("completed") or {}).items()}
     began, surplus = datetime.fromtimestamp(float(row["item"]), UTC), row.get("surplus") or {}
     roles, policies_left = (tuple(surplus.get(what, ())) for what in ("roles", "policies"))

@@ -122,7 +122,11 @@ COMMANDS = {
             "allowed": Condition("the role can use the model", is_default=False),
         },
     ),
-    "report": Command("Write one HTML file for an auditor.", "the file is written"),
+    "report": Command(
+        "Write one HTML file for an auditor.",
+        "the file is written",
+        {"unreached": Condition("with --all-accounts, an account could not be read")},
+    ),
     "history": Command("Show the remediations and findings of the stack, newest first.", "the history is shown"),
     "erase": Command(
         "Erase a person from the history of the stack, after asking.",

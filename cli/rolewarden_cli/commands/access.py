@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from typing import Annotated
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from rolewarden_cli import console, options
-from rolewarden_cli.access import AccessMatrix, Decision, Row
+from rolewarden_cli.access import AccessEntry, AccessMatrix, Decision, Row
 from rolewarden_cli.all_access import AllAccess, read_access, read_all_access
 from rolewarden_cli.answers import print_json
 from rolewarden_cli.connect import Connection, of_an_account
@@ -30,9 +31,11 @@ from rolewarden_cli.console import (
     show_unread,
     undecided_text,
 )
+from rolewarden_cli.formats import Format, csv_text
+from rolewarden_cli.lines import print_document
 from rolewarden_cli.models import LIVE, Model, models
 from rolewarden_cli.notes import note
-from rolewarden_cli.options import All, AsJson, FailOn, Guardrails, InAllAccounts, MemberRoleName, ModelPatterns
+from rolewarden_cli.options import All, AsJson, FailOn, Guardrails, InAllAccounts, MemberRoleName, ModelPatterns, one_of
 from rolewarden_cli.organization import MEMBER_ROLE, MemberRole, organized
 from rolewarden_cli.rules import DEFAULT_FILE
 
@@ -41,7 +44,7 @@ ROW, COLUMN = 24, 7
 
 
 @of_an_account
-def run_access(
+def run_access(  # noqa: PLR0913, PLR0917 - an option each
     connection: Connection,
     model: ModelPatterns = None,
     guardrails: Guardrails = DEFAULT_FILE,
@@ -50,6 +53,7 @@ def run_access(
     member_role: MemberRoleName = MEMBER_ROLE,
     fail_on: FailOn = None,
     as_json: AsJson = False,
+    form: Annotated[Format | None, one_of(Format.CSV, what="a row for each subject and model")] = None,
 ) -> None:
     """Show which subjects can reach which models, and the policy statements that decide.
 
@@ -68,20 +72,18 @@ def run_access(
         note(line)
     with console.progress() as progress:
         if all_accounts:
-            several = read_all_access(connection, role, rules, columns, progress)
+            found = read_all_access(connection, role, rules, columns, progress)
         else:
-            found = read_access(connection, rules, columns, progress)
-    if all_accounts:
-        if as_json:
-            print_json(several)
-        else:
-            show_all_access(console.console(), several, everything=everything)
-        options.end("access", fail_on, several.conditions)
-    if as_json:
-        print_json(found)
+            found = AllAccess((read_access(connection, rules, columns, progress),))
+    if form:
+        print_document(csv_text(AccessEntry, (entry for one in found.accounts for entry in one.entries)))
+    elif as_json:
+        print_json(found if all_accounts else found.accounts[0])
+    elif all_accounts:
+        show_all_access(console.console(), found, everything=everything)
     else:
-        show_access(console.console(), found, everything=everything)
-    options.end("access", fail_on, AllAccess((found,)).conditions)
+        show_access(console.console(), found.accounts[0], everything=everything)
+    options.end("access", fail_on, found.conditions)
 
 
 def show_all_access(out: Console, found: AllAccess, *, everything: bool = False) -> None:

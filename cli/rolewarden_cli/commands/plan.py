@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -34,8 +35,11 @@ from rolewarden_cli.console import (
     show_unread,
     time_text,
 )
+from rolewarden_cli.finding_rows import findings_of_plans, findings_text
+from rolewarden_cli.formats import Format
 from rolewarden_cli.inventory import take
-from rolewarden_cli.options import All, AsJson, FailOn, Guardrails, InAllAccounts, MemberRoleName, UsageError
+from rolewarden_cli.lines import print_document
+from rolewarden_cli.options import All, AsJson, FailOn, Guardrails, InAllAccounts, MemberRoleName, UsageError, one_of
 from rolewarden_cli.organization import MEMBER_ROLE, MemberRole, organized
 from rolewarden_cli.plan import DIRECT_DEPLOYMENT, AllPlans, Plan, PlannedRole, read_all_plans, read_plan
 from rolewarden_cli.rollout import TRAIL_DAYS, Observation, Rollout, read_rollout, turns_in
@@ -75,6 +79,7 @@ def run_plan(  # noqa: PLR0913, PLR0917 - each parameter is an option
     member_role: MemberRoleName = MEMBER_ROLE,
     fail_on: FailOn = None,
     as_json: AsJson = False,
+    form: Annotated[Format | None, one_of(Format.CSV, Format.OCSF, Format.SARIF, what="the findings")] = None,
 ) -> None:  # fmt: skip
     """Show the changes that enforcing guardrails.yaml would make, and the roles that cannot be protected.
 
@@ -88,34 +93,35 @@ def run_plan(  # noqa: PLR0913, PLR0917 - each parameter is an option
     Example: rolewarden plan --local
     """
     rules = options.rules_in(guardrails)
-    if prevention and all_accounts:
-        raise UsageError("--prevention reads the calls of one account: leave out --all-accounts")
+    if prevention and (all_accounts or form):
+        raise UsageError("--prevention is about the calls of one account: leave out --all-accounts and --format")
     if prevention:
         asked = Observation(DAYS if days is None else days, tuple(trail or ()))
         rollout = _show_prevention(connection, guardrails, rules, asked, as_json)
         options.end("plan", fail_on, rollout.conditions)
     if days is not None or trail:
         raise UsageError("--days and --trail are for service control policies: give --prevention, too")
-    if all_accounts:
-        several = _plan_all(connection, member_role, rules)
-        if as_json:
-            print_json(several)
-        else:
-            show_all_plans(console.console(), several, everything=everything)
-        options.end("plan", fail_on, several.conditions)
-    with console.progress() as progress:
-        found = read_plan(connection, rules, options.today(), progress)[1]
-    if as_json:
-        print_json(found)
+    found = _plans(connection, member_role if all_accounts else "", rules)
+    if form:
+        findings = findings_of_plans(found.accounts, found.unreached)
+        print_document(findings_text(findings, form, datetime.now(UTC), guardrails))
+    elif as_json:
+        print_json(found if all_accounts else found.accounts[0])
+    elif all_accounts:
+        show_all_plans(console.console(), found, everything=everything)
     else:
-        show_plan(console.console(), found, everything=everything)
+        show_plan(console.console(), found.accounts[0], everything=everything)
     options.end("plan", fail_on, found.conditions)
 
 
-def _plan_all(connection: Connection, member_role: str, rules: Rules) -> AllPlans:
-    role, connection = MemberRole(member_role), organized(connection)
+def _plans(connection: Connection, member_role: str, rules: Rules) -> AllPlans:
+    """The plan of the account, or of all accounts as `member_role` if that is not empty."""
+    if member_role:
+        role, connection = MemberRole(member_role), organized(connection)
     with console.progress() as progress:
-        return read_all_plans(connection, role, rules, options.today(), progress)
+        if member_role:
+            return read_all_plans(connection, role, rules, options.today(), progress)
+        return AllPlans((read_plan(connection, rules, options.today(), progress)[1],))
 
 
 def show_all_plans(out: Console, found: AllPlans, *, everything: bool = False) -> None:

@@ -1,20 +1,39 @@
-"""Collection of a `Report`: the results of plan, access, history and status for one account."""
+"""Collection of a `Report`: the results of plan, access, history and status for each account."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from rolewarden import __version__
+from rolewarden.changes import digest_of_rules
+from rolewarden.errors import Refused, RetryLater, RolewardenError, RulesError
 from rolewarden.guardrails import Rules
+from rolewarden.in_force import equal_texts
 from rolewarden.policies import compile_rules
+from rolewarden.progress import RecordedProgress
+from rolewarden.rules_log import document_in
 
-from rolewarden_cli import access, history, inventory, models, plan
+from rolewarden_cli import access, inventory, models, plan
 from rolewarden_cli.connect import Connection
 from rolewarden_cli.inventory import Progress, ignore_progress
-from rolewarden_cli.report.model import Provenance, Report
-from rolewarden_cli.status import read_status
+from rolewarden_cli.organization import MemberRole, UnreachedAccount, read_accounts
+from rolewarden_cli.report.model import (
+    AccountReport,
+    AccountScps,
+    AttachedScp,
+    Provenance,
+    Report,
+    Watch,
+)
+from rolewarden_cli.scps import read_control_policies
+from rolewarden_cli.status import Recorded, read_recorded, read_status, sweep_of
+
+SILENCE_ALARMS = ("HeartbeatAlarm", "EventPathsAlarm")
+"""The logical IDs of the alarms that a stack raises if it does not work."""
 
 
 def gather(
@@ -30,9 +49,44 @@ def gather(
 
     `rules` are the rules in the file `guardrails`. Raises Refused, RetryLater and RulesError.
     """
-    taken = inventory.take(connection, rules, progress)
-    entries = history.read_history(connection, since=since) if connection.tables else ()
-    deployed = connection.tables is not None
+    account = gather_account(connection, rules, wanted, now, since, progress)
+    return joined(connection, rules, guardrails, since, [account])
+
+
+def gather_all(  # noqa: PLR0913, PLR0917 - the parameters of `gather`, and the role
+    connection: Connection,
+    role: MemberRole,
+    rules: Rules,
+    guardrails: Path,
+    wanted: models.Models,
+    now: datetime,
+    since: datetime,
+    progress: Progress = ignore_progress,
+) -> Report:
+    """Collect the report of each account of an `organized` connection, as `role` in the members.
+
+    What the accounts share is read once: the history, the alarms, and the models in `wanted`. Raises RetryLater,
+    RulesError, and NothingReadError if no account can be read.
+    """
+    shared = read_shared(connection, now)
+    accounts, unreached = read_accounts(
+        connection, role.enter, lambda one: gather_account(one, rules, wanted, now, since, shared=shared), progress
+    )
+    if not accounts:
+        first = unreached[0]
+        raise NothingReadError(f"no account could be read; {first.account}: {first.why}: {first.recommendation}")
+    return joined(connection, rules, guardrails, since, accounts, unreached)
+
+
+def joined(
+    connection: Connection,
+    rules: Rules,
+    guardrails: Path,
+    since: datetime,
+    accounts: Iterable[AccountReport],
+    unreached: Iterable[UnreachedAccount] = (),
+) -> Report:
+    """The report of these accounts. `connection` is that of the caller. Raises RulesError."""
     return Report(
         Provenance(
             caller=connection.caller,
@@ -41,10 +95,94 @@ def gather(
             guardrails_file=str(guardrails),
             digest=hashlib.sha256(guardrails.read_bytes()).hexdigest(),
             history_since=since,
+            rules_text=guardrails.read_text(encoding="utf-8-sig"),
+            rules_digest=digest_of_rules(document_in(guardrails)),
         ),
-        plan.compared(connection, taken, rules, now.date()),
-        access.matrix(connection.calls, taken, wanted, progress, rules),
-        tuple(entry for entry in entries if entry.kind not in history.NO_DRIFT),
+        rules,
         compile_rules(rules, connection.aws.partition),
-        read_status(connection, now) if deployed else None,
+        tuple(accounts),
+        tuple(unreached),
     )
+
+
+def gather_account(
+    connection: Connection,
+    rules: Rules,
+    wanted: models.Models,
+    now: datetime,
+    since: datetime,
+    progress: Progress = ignore_progress,
+    *,
+    shared: SharedByAccounts | None = None,
+) -> AccountReport:
+    """Collect the data of the account of a connection. This only reads. Raises Refused, RetryLater and RulesError.
+
+    `shared` is what several accounts share; None to read it.
+    """
+    taken = inventory.take(connection, rules, progress)
+    if shared is None and connection.tables:
+        shared = read_shared(connection, now)
+    entries = shared.recorded.entries if shared else ()
+    own = models.of_account(wanted, connection)
+    return AccountReport(
+        plan.with_other_regions(connection, plan.compared(connection, taken, rules, now.date())),
+        access.matrix(connection.calls, taken, own, progress, rules, organization=connection.stack_calls),
+        tuple(entry for entry in entries if entry.account == connection.account and entry.at >= since),
+        read_status(connection, now, shared=shared.recorded) if shared else None,
+        read_watch(connection, shared.alarms) if shared else None,
+        read_prevention(connection, rules),
+    )
+
+
+class NothingReadError(RolewardenError):
+    """AWS did not let the caller read any account; the message has the reason for the first one."""
+
+
+@dataclass(frozen=True)
+class SharedByAccounts:
+    """What the reports of all accounts share. `alarms` are the states of `SILENCE_ALARMS`, by name."""
+
+    recorded: Recorded
+    alarms: tuple[tuple[str, str], ...]
+
+
+def read_shared(connection: Connection, now: datetime) -> SharedByAccounts:
+    """Read what the reports of all accounts share. Raises NoConnectionError if no stack is deployed, and RetryLater."""
+    stack = connection.stack
+    names = {logical: name for logical, _, name in stack.resources if logical in SILENCE_ALARMS} if stack else {}
+    found = connection.stack_calls.alarms
+    try:
+        states = {alarm.name: alarm.state for alarm in found(sorted(names.values()))} if names else {}
+    except Refused:
+        states = {}
+    alarms = tuple((logical, states.get(name, "not known")) for logical, name in sorted(names.items()))
+    return SharedByAccounts(read_recorded(connection, now), alarms)
+
+
+def read_watch(connection: Connection, alarms: tuple[tuple[str, str], ...]) -> Watch:
+    """Read the signs that the deployed stack worked. Raises RetryLater."""
+    tables, stack = connection.recorded(), connection.stack
+    try:
+        rows = RecordedProgress(connection.stored, tables.bindings).sweeps(connection.account)
+    except Refused:  # The table no longer exists, which the status says.
+        rows = []
+    return Watch(
+        tuple(map(sweep_of, rows)),
+        alarms,
+        stack.parameters.get("SweepInterval", "") if stack else "",
+        stack.regions if stack else (),
+    )
+
+
+def read_prevention(connection: Connection, rules: Rules) -> AccountScps:
+    """Read the service control policies of the account, as far as the caller can."""
+    found = read_control_policies(connection.stack_calls, connection.account, rules)
+    scps = tuple(AttachedScp(document.name, document.name in found.prevention) for document in found.known)
+    equals = None
+    if rules.names_principals and found.documents is not None:
+        try:
+            texts = [{"Statement": list(document.statements)} for document in found.known]
+            equals = equal_texts(rules, connection.aws.partition, texts)
+        except (RulesError, RetryLater):
+            equals = None  # The file compiles to no service control policy of this partition.
+    return AccountScps(scps, equals, found.unread)

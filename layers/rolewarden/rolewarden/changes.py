@@ -514,7 +514,7 @@ def _exemptions(old: Rules, new: Rules, today: date, home: str) -> Iterator[Scop
         if key not in before:
             text = f"exemption of {whose}: added, until {one.until}{_subjects_in_words(one)}"
             yield ScopeChange("exemptions", ADDED, one.role, text)
-        elif (earlier := before[key])._replace(reason="", account="") != one._replace(reason="", account=""):
+        elif (earlier := before[key])._replace(**_FOR_PEOPLE) != one._replace(**_FOR_PEOPLE):
             was, now = (f"until {each.until}{_subjects_in_words(each)}" for each in (earlier, one))
             yield ScopeChange("exemptions", CHANGED, one.role, f"exemption of {whose}: {was} -> {now}")
     for key, one in before.items():
@@ -522,6 +522,10 @@ def _exemptions(old: Rules, new: Rules, today: date, home: str) -> Iterator[Scop
             why = "ended" if key in named else "removed"
             text = f"exemption of {_role_in_words(one.role, one.account)}: {why}"
             yield ScopeChange("exemptions", REMOVED, one.role, text)
+
+
+_FOR_PEOPLE: Mapping[str, Any] = {"reason": "", "ticket": "", "approved_by": "", "account": ""}
+"""The fields of an exemption that do not change access."""
 
 
 def _in_force(rules: Rules, today: date, home: str) -> dict[tuple[str, str], Exemption]:
