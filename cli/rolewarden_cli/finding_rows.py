@@ -58,7 +58,7 @@ def findings_text(findings: Iterable[Finding], form: Format, at: datetime, file:
     if form is Format.OCSF:
         return ocsf_lines(findings, at)
     if form is Format.SARIF:
-        return sarif_text(map(lambda finding: _sarif(finding, file), findings))
+        return sarif_text(_sarif(finding, file) for finding in findings)
     return csv_text(FindingRow, map(_row, findings))
 
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, cast
 
 import typer
 from rolewarden.clock import utc_today
@@ -30,7 +30,16 @@ ModelPatterns = Annotated[
                  "character. You can repeat this option."),
 ]  # fmt: skip
 RulesFile = Annotated[Path, typer.Argument(metavar="FILE", help="A guardrails.yaml.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print a JSON object instead of text.")]
+
+
+def _one_format(context: typer.Context, given: Any) -> Any:
+    """Accept `--json` or `--format`. Raises UsageError for both."""
+    if given and (context.params.get("as_json") or context.params.get("form")):
+        raise UsageError("--json and --format are two formats: give one of them")
+    return given
+
+
+AsJson = Annotated[bool, typer.Option("--json", callback=_one_format, help="Print a JSON object instead of text.")]
 WithoutActors = Annotated[
     bool, typer.Option("--without-actors", help="Leave out callers: their names, sessions, addresses and tools.")
 ]
@@ -53,9 +62,7 @@ def one_of(*known: Format, what: str) -> Any:
         if given is not None and given not in known:
             names = " or ".join(known)
             raise UsageError(f"`{context.info_name}` has no format `{given}`: write {names}, or use --json")
-        if given is not None and context.params.get("as_json"):
-            raise UsageError("--json and --format are two formats: give one of them")
-        return given
+        return cast("Format | None", _one_format(context, given))
 
     return typer.Option("--format", metavar="|".join(known), callback=check, help=f"Print {what} in this format.")
 

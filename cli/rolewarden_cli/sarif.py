@@ -83,5 +83,7 @@ def _result(result: SarifResult, rule: int) -> dict[str, Any]:
 
 
 def _uri(file: Path) -> str:
-    """The file as the user named it: relative paths stay relative to the folder of the pipeline."""
+    """The file relative to the current folder, which is the repository in a pipeline; else its whole path."""
+    if file.is_absolute() and file.is_relative_to(Path.cwd()):
+        file = file.relative_to(Path.cwd())
     return file.as_uri() if file.is_absolute() else quote(file.as_posix())
