@@ -172,6 +172,7 @@ CASES: dict[tuple[str, int], Callable[[Desk], list[str]]] = {
     ("explain", 0): lambda desk: [*desk.rules(), "CanvasRosa", NOVA],
     ("explain", 2): lambda desk: [*desk.rules(protected=False), "CanvasRosa", NOVA, "--fail-on", "allowed"],
     ("report", 0): lambda desk: [*desk.rules(), "--out", str(desk.folder / "report.html"), "--model", NOVA],
+    ("report", 2): lambda desk: [*desk.unreached(), "--out", str(desk.folder / "report.html")],
     ("history", 0): Desk.swept,
     ("erase", 0): lambda desk: [*desk.swept(), "nobody", "--yes"],
     ("erase", 2): Desk.remembered,

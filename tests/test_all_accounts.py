@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from typing import Any
 
@@ -17,6 +18,7 @@ from rolewarden_local.scenes.seed import TRUST
 from tests.answers import wrong
 from tests.commands import json_answer, rolewarden
 from tests.company import ROLE, UNIT, Company, central_stack, client, organized
+from tests.conftest import ROOT
 from tests.stacks import MEMBER
 
 pytestmark = pytest.mark.long
@@ -92,6 +94,20 @@ def first_policy(role: str) -> str:
     return str(boto3.client("iam").list_attached_role_policies(RoleName=role)["AttachedPolicies"][0]["PolicyArn"])
 
 
+def test_the_role_of_the_page_is_the_default(company):
+    page = (ROOT / "docs" / "how-to" / "command-line.md").read_text(encoding="utf-8")
+    [template] = re.findall(r"```yaml\n(AWSTemplate.*?)```", page, flags=re.DOTALL)
+    client("cloudformation", MEMBER).create_stack(
+        StackName="operator",
+        TemplateBody=template,
+        Parameters=[{"ParameterKey": "OperatorArn", "ParameterValue": f"arn:aws:iam::{CENTRAL}:root"}],
+        Capabilities=["CAPABILITY_NAMED_IAM"],
+    )
+    found = answer_of("plan", "--all-accounts", exit_code=2)
+    assert set(by_account(found)) == {CENTRAL, MEMBER}
+    assert found["unreached"] == []
+
+
 def test_access_has_the_decisions_of_each_account(company):
     found = answer_of("access", "--model", NOVA, *AS_ROLE)
     decisions = {(one["account"], one["role"]): one for each in found["accounts"] for one in each["decisions"]}
@@ -118,6 +134,20 @@ def test_without_the_option_a_command_shows_the_account_of_its_caller(company):
     assert json_answer("history", "--role", "Theirs", "--all-accounts")["totals"]["entries"] == 1
     lines = rolewarden("history", "--role", "theirs", "--all-accounts").stdout.splitlines()
     assert f"{MEMBER}  Theirs" in lines[0]
+
+
+def test_the_report_has_each_account_and_what_they_share_is_read_once(company, tmp_path):
+    join(company, LATER)
+    file, before = tmp_path / "report.html", len(company.aws.calls())
+    result = rolewarden("report", "-o", str(file), "--model", NOVA, *AS_ROLE)
+    assert result.exit_code == 2, result.output
+    page = file.read_text(encoding="utf-8")
+    assert all(account in page for account in (CENTRAL, MEMBER, LATER))
+    made = Counter(call.operation for call in company.aws.calls()[before:])
+    assert (made["Scan"], made["DescribeAlarms"], made["ListFoundationModels"]) == (1, 1, 1)
+    result = rolewarden("report", "-o", str(file), "--model", NOVA, "--format", "csv", *AS_ROLE)
+    assert result.exit_code == 2, result.output
+    assert f"{LATER},account {LATER},not read" in file.read_text(encoding="utf-8")
 
 
 def test_an_account_that_cannot_be_entered_is_a_row_and_the_others_are_read(company):
