@@ -7,19 +7,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.live import Live
 from rich.padding import Padding
 from rich.segment import Segment
-from rich.table import Table
 from rich.text import Text
 from rolewarden.plaintext import visible
 from rolewarden.verdicts import RECOMMENDATIONS, Outcome
-
-if TYPE_CHECKING:
-    from rolewarden_cli.organization import UnreachedAccount
 
 VERDICT_COLORS = {
     "compliant": "green",
@@ -203,34 +199,6 @@ def show_unread(out: Console, unread: Sequence[str]) -> None:
         out.print(heading("not read, so this result is incomplete"))
     for line in unread:
         out.print(indented(line, 2))
-
-
-def show_accounts(
-    out: Console,
-    heads: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    totals: Sequence[str],
-    unreached: Sequence[UnreachedAccount],
-) -> None:
-    """Print a row for each account, the row of the totals, and the accounts that could not be read.
-
-    - `heads`: the heads of the columns after that of the account. `totals` are their values.
-    - `rows`: the account, and a value for each head.
-    """
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    for _ in heads:
-        table.add_column(justify="right", overflow="fold")
-    table.add_row(*(Text(name, "bright_black") for name in ("account", *heads)))
-    for row in rows:
-        table.add_row(Text(row[0], "bold"), *row[1:])
-    table.add_row(*(Text(value, "bold") for value in (counted(len(rows), "account"), *totals)))
-    out.print(table)
-    if unreached:
-        out.print(heading(f"{counted(len(unreached), 'account')} not read, so this result is incomplete"))
-    for one in unreached:
-        out.print(indented(Text.assemble((one.account, "bold"), "  ", (one.why, "red")), 2))
-        out.print(indented(one.recommendation, 4))
 
 
 def color(allowed: bool) -> str:

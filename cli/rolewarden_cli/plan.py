@@ -101,12 +101,12 @@ class PlannedRole:
 
     @property
     @shown
-    def subjects(self) -> tuple[RoleUse, ...]:
+    def subjects(self) -> tuple[PlannedUse, ...]:
         """The uses of the role, with the fields that a reader needs."""
-        return tuple(RoleUse(**some_of(binding, *RoleUse._fields)) for binding in self.bindings)
+        return tuple(PlannedUse(**some_of(binding, *PlannedUse._fields)) for binding in self.bindings)
 
 
-class RoleUse(NamedTuple):
+class PlannedUse(NamedTuple):
     """A use of a role: a subject, and the setting that names the role."""
 
     account: str

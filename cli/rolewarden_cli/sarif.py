@@ -18,7 +18,7 @@ from urllib.parse import quote
 from rolewarden import __version__
 from rolewarden.plaintext import visible
 
-SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
+SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
 
 class SarifLevel(StrEnum):
@@ -60,7 +60,7 @@ def sarif_text(results: Iterable[SarifResult]) -> str:
         "columnKind": "unicodeCodePoints",
         "results": [_result(result, rules.index(result.rule)) for result in found],
     }
-    return json.dumps({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2)
+    return json.dumps({"$schema": SARIF_SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2)
 
 
 def _result(result: SarifResult, rule: int) -> dict[str, Any]:

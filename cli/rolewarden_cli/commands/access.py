@@ -12,6 +12,7 @@ from rich.text import Text
 
 from rolewarden_cli import console, options
 from rolewarden_cli.access import AccessEntry, AccessMatrix, Decision, Row
+from rolewarden_cli.accounts_table import show_accounts
 from rolewarden_cli.all_access import AllAccess, read_access, read_all_access
 from rolewarden_cli.answers import print_json
 from rolewarden_cli.connect import Connection, of_an_account
@@ -26,7 +27,6 @@ from rolewarden_cli.console import (
     heading,
     indented,
     lines,
-    show_accounts,
     show_banner,
     show_unread,
     undecided_text,

@@ -19,6 +19,7 @@ from rolewarden.guardrails import Rules
 from rolewarden.verdicts import RECOMMENDATIONS, Verdict
 
 from rolewarden_cli import console, options
+from rolewarden_cli.accounts_table import show_accounts
 from rolewarden_cli.answers import print_json
 from rolewarden_cli.commands import is_open
 from rolewarden_cli.connect import Connection, of_an_account
@@ -29,7 +30,6 @@ from rolewarden_cli.console import (
     heading,
     indented,
     policy_name,
-    show_accounts,
     show_banner,
     show_reason,
     show_unread,
@@ -101,7 +101,7 @@ def run_plan(  # noqa: PLR0913, PLR0917 - each parameter is an option
         options.end("plan", fail_on, rollout.conditions)
     if days is not None or trail:
         raise UsageError("--days and --trail are for service control policies: give --prevention, too")
-    found = _plans(connection, member_role if all_accounts else "", rules)
+    found = _plans(connection, MemberRole(member_role) if all_accounts else None, rules)
     if form:
         findings = findings_of_plans(found.accounts, found.unreached)
         print_document(findings_text(findings, form, datetime.now(UTC), guardrails))
@@ -114,12 +114,12 @@ def run_plan(  # noqa: PLR0913, PLR0917 - each parameter is an option
     options.end("plan", fail_on, found.conditions)
 
 
-def _plans(connection: Connection, member_role: str, rules: Rules) -> AllPlans:
-    """The plan of the account, or of all accounts as `member_role` if that is not empty."""
-    if member_role:
-        role, connection = MemberRole(member_role), organized(connection)
+def _plans(connection: Connection, role: MemberRole | None, rules: Rules) -> AllPlans:
+    """The plan of the account, or of all accounts with a role for the members."""
+    if role:
+        connection = organized(connection)
     with console.progress() as progress:
-        if member_role:
+        if role:
             return read_all_plans(connection, role, rules, options.today(), progress)
         return AllPlans((read_plan(connection, rules, options.today(), progress)[1],))
 

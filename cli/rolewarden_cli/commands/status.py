@@ -12,9 +12,10 @@ from rolewarden.own_events import SubjectFinding
 from rolewarden.record import ACCOUNT_WIDE
 
 from rolewarden_cli import console, options
+from rolewarden_cli.accounts_table import show_accounts
 from rolewarden_cli.answers import print_json
 from rolewarden_cli.connect import Connection, of_an_account
-from rolewarden_cli.console import counted, few, lines, show_accounts, show_banner, time_text
+from rolewarden_cli.console import counted, few, lines, show_banner, time_text
 from rolewarden_cli.figures import MEASURED_DAYS, Latencies
 from rolewarden_cli.options import AsJson, FailOn, InAllAccounts
 from rolewarden_cli.organization import organized

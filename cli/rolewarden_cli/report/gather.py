@@ -66,7 +66,7 @@ def gather_all(  # noqa: PLR0913, PLR0917 - the parameters of `gather`, and the 
     """Collect the report of each account of an `organized` connection, as `role` in the members.
 
     What the accounts share is read once: the history, the alarms, and the models in `wanted`. Raises RetryLater,
-    RulesError, and NothingReadError if no account can be read.
+    RulesError, and NoAccountReadError if no account can be read.
     """
     shared = read_shared(connection, now)
     accounts, unreached = read_accounts(
@@ -74,7 +74,7 @@ def gather_all(  # noqa: PLR0913, PLR0917 - the parameters of `gather`, and the 
     )
     if not accounts:
         first = unreached[0]
-        raise NothingReadError(f"no account could be read; {first.account}: {first.why}: {first.recommendation}")
+        raise NoAccountReadError(f"no account could be read; {first.account}: {first.why}: {first.recommendation}")
     return joined(connection, rules, guardrails, since, accounts, unreached)
 
 
@@ -134,7 +134,7 @@ def gather_account(
     )
 
 
-class NothingReadError(RolewardenError):
+class NoAccountReadError(RolewardenError):
     """AWS did not let the caller read any account; the message has the reason for the first one."""
 
 
