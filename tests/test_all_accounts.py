@@ -10,6 +10,7 @@ from typing import Any
 import boto3
 import pytest
 from rolewarden.policies import policy_arn
+from rolewarden.progress import RecordedProgress
 from rolewarden_cli import organization
 from rolewarden_cli.account import OperatorCalls
 from rolewarden_local.aws import ACCOUNT_ID as CENTRAL
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.long
 
 NOVA = "amazon.nova-pro-v1:0"
 AS_ROLE = ("--all-accounts", "--member-role", f"rolewarden/{ROLE}")
-LATER = "333344445555"
+LATER, STRANGER = "333344445555", "999988887777"
 
 
 @pytest.fixture
@@ -127,6 +128,20 @@ def test_status_and_history_need_no_role_in_a_member_account(company):
     assert "Theirs" in {one["about"] for one in histories[MEMBER]["entries"]}
     assert all(one["account"] == CENTRAL for one in histories[CENTRAL]["entries"])
     assert "AssumeRole" not in {call.operation for call in company.aws.calls()[len(calls) :]}
+
+
+def test_a_forged_row_about_a_member_leads_no_command_into_another_account(company):
+    table = boto3.resource("dynamodb").Table(company.environment["BINDINGS_TABLE"])
+    table.put_item(Item={"scope": "members", "item": STRANGER, "swept": 1})
+    assert STRANGER in RecordedProgress(company.runtime.aws, table.name).member_accounts()
+    before = len(company.aws.calls())
+    found = answer_of("plan", *AS_ROLE, exit_code=2)
+    assert {*by_account(found), *(one["account"] for one in found["unreached"])} == {CENTRAL, MEMBER}
+    assert STRANGER not in {call.account for call in company.aws.calls()[before:]}
+    assert {one["account"] for one in answer_of("status", "--all-accounts", exit_code=2)["accounts"]} == {
+        CENTRAL,
+        MEMBER,
+    }
 
 
 def test_without_the_option_a_command_shows_the_account_of_its_caller(company):
