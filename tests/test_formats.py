@@ -227,6 +227,25 @@ def test_diff_has_a_result_for_each_change(tmp_path: Path) -> None:
     assert json.loads(same.stdout)["runs"][0]["results"] == []
 
 
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["report", "-o", "r.csv", "--format", "csv", "--since-report", "old.html"], "leave out --format"),
+        (["plan", "--prevention", "--format", "csv"], "leave out --all-accounts and --format"),
+        (["plan", "--prevention", "--all-accounts"], "leave out --all-accounts and --format"),
+    ],
+)
+def test_a_format_and_an_option_for_something_else_are_one_line(
+    world: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], says: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rules = ["--guardrails", world.environment["GUARDRAILS_FILE"]]
+    result = rolewarden(*arguments, *rules)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert says in result.stderr
+    assert not Path("r.csv").exists()
+
+
 def test_a_result_keeps_its_fingerprint_when_its_line_moves() -> None:
     def fingerprint(**more: Any) -> Any:
         result = SarifResult("check/error", SarifLevel.ERROR, "wrong", RULES, **more)

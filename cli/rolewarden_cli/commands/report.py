@@ -59,6 +59,8 @@ def run_report(  # noqa: PLR0913, PLR0917 - an option each
     Example: rolewarden report -o report.html --local
     """
     need_writable(out)
+    if form and since_report:
+        raise options.UsageError("--since-report is a part of the HTML page: leave out --format")
     rules, now = options.rules_in(guardrails), datetime.now(UTC)
     earlier = read_earlier(since_report) if since_report else None
     start = parsed_time(since, now)
