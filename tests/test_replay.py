@@ -94,7 +94,7 @@ def test_the_message_of_an_alert_and_the_rules_that_do_not_match_are_shown_on_re
     path.write_text(json.dumps(event))
     shown = replay("--alert", "--why", path).stdout
     assert "\nRolewarden: role CanvasFull cannot be protected: quota full\n" in shown
-    assert "\nTo do      detach a policy" in shown
+    assert "\n  To do      detach a policy" in shown
     assert 'EnforceFunctionSubjects: source is "aws.iam"' in " ".join(shown.split())
     assert "EnforceFunctionRoles: " not in shown
     assert "To do" not in replay(path).stdout

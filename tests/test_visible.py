@@ -121,6 +121,7 @@ ALLOWED = {
     "VisibleConsole": {CONSOLE},
     "rich.progress": {CONSOLE},
     "confirm": {"cli/rolewarden_cli/options.py"},
+    "prompt": {"cli/rolewarden_cli/options.py"},
     "stdout": {LINES},
     "stderr": {LINES, CONSOLE, "layers/guardrails/build.py"},
     "Logger": {"layers/rolewarden/rolewarden/record.py"},
@@ -128,7 +129,7 @@ ALLOWED = {
 """Each way to write to a terminal or a log, and the modules that use it."""
 BANNED = frozenset(
     """
-    echo secho style prompt input print_exception print_exc from_markup from_ansi pprint basicConfig StreamHandler
+    echo secho style input print_exception print_exc from_markup from_ansi pprint basicConfig StreamHandler
     """.split()  # noqa: SIM905
 )
 """Further ways, which no module needs."""

@@ -141,11 +141,21 @@ def ask_agreement(account: str, as_json: bool) -> None:
     if as_json or not is_a_terminal():
         raise NotAgreedError("cannot ask with --json or without a terminal: read `rolewarden plan`, then give --yes")
     try:
-        if typer.confirm(visible(f"Make these changes in account {account}?")):
+        if agrees(f"Make these changes in account {account}?"):
             return
     except typer.Abort:
         print_line(stderr=True)
     raise NotAgreedError("nothing was changed: to make the changes, run the command again and answer `y`")
+
+
+def agrees(question: str) -> bool:
+    """Ask the user a question on the terminal, and give whether the answer is yes."""
+    return typer.confirm(visible(question), default=False)
+
+
+def answer(question: str, default: str) -> str:
+    """Ask the user for a text on the terminal. An empty answer means `default`."""
+    return str(typer.prompt(visible(question), default=default))
 
 
 def is_a_terminal() -> bool:

@@ -164,11 +164,11 @@ class _Stage:
         """Replay one event, and then the events that the functions put about it, if messages are asked for."""
         local = moved(event, self._staged.account, self._staged.region)
         _record(local, self._staged.environment["HISTORY_TABLE"])
-        yield from self._replay(file, local)
+        yield from self._replay(file, local, mismatches=self._shows_mismatches)
         for own in self._taken(self._own_events):
             yield from (each for each in self._replay(file, own) if each.function == "AlertFunction")
 
-    def _replay(self, file: str, event: dict[str, Any]) -> Iterator[Replayed]:
+    def _replay(self, file: str, event: dict[str, Any], *, mismatches: bool = False) -> Iterator[Replayed]:
         request = parse_event(event)
         cause = request.origin.cause
         if event["detail-type"] != CLOUDTRAIL:
@@ -177,11 +177,11 @@ class _Stage:
         about = (file, cause.event_name, cause.actor, cause.time)
         rules = list(self._staged.template.rules())
         matching = [rule for rule in rules if self._matches(rule.pattern, event)]
-        others = [rule for rule in rules if rule not in matching] if self._shows_mismatches else []
-        mismatches = {rule.name: tuple(self._mismatches(rule.pattern, event)) for rule in others}
+        others = [rule for rule in rules if rule not in matching] if mismatches else []
+        differing = {rule.name: tuple(self._mismatches(rule.pattern, event)) for rule in others}
         if not matching:
             reason = request.ignored.value if request.ignored else "Rolewarden's own call"
-            yield Replayed(*about, None, None, reason=reason, mismatches=mismatches)
+            yield Replayed(*about, None, None, reason=reason, mismatches=differing)
         for rule in matching:
             if rule.function not in self._handlers:
                 self._handlers[rule.function] = _handler(*self._staged.template.code(rule.function))
@@ -200,9 +200,9 @@ class _Stage:
                 alert=answer.get("alert", ""),
                 calls=calls,
                 message="\n\n".join(mail["Message"] for mail in self._taken(self._mails)),
-                mismatches=mismatches,
+                mismatches=differing,
             )
-            mismatches = {}
+            differing = {}
 
     def _taken(self, queue: str) -> list[dict[str, Any]]:
         """The messages of a queue, which are then gone. Empty if messages are not asked for."""

@@ -10,7 +10,6 @@ from typing import Annotated, Any, TypeVar
 import typer
 from rich.console import Console
 from rolewarden.guardrails import Mode
-from rolewarden.plaintext import visible
 
 from rolewarden_cli import console, options
 from rolewarden_cli.connect import Connection, Where, of_an_account_if
@@ -118,7 +117,7 @@ def _chosen(
         return given
     words = {choice.value: choice for choice in choices}
     while ask:
-        answer = typer.prompt(f"{question} ({', '.join(words)})", default=default.value)
+        answer = options.answer(f"{question} ({', '.join(words)})", default.value)
         if answer in words:
             return words[answer]
         print_line(f"`{answer}` is no answer: write one of {', '.join(words)}", stderr=True)
@@ -129,7 +128,7 @@ def _number(question: str, given: int | None, *, ask: bool) -> int:
     if given is not None:
         return given
     while ask:
-        answer = typer.prompt(question, default=str(CALL_DAYS))
+        answer = options.answer(question, str(CALL_DAYS))
         if answer.isascii() and answer.isdecimal() and int(answer) <= 90:
             return int(answer)
         print_line(f"`{answer}` is no answer: write a number from 0 to 90", stderr=True)
@@ -137,7 +136,7 @@ def _number(question: str, given: int | None, *, ask: bool) -> int:
 
 
 def _agree(question: str) -> bool:
-    return typer.confirm(visible(question), default=False)
+    return options.agrees(question)
 
 
 def print_found(out: Console, found: FoundAccount) -> None:

@@ -16,7 +16,7 @@ from rich.text import Text
 from rolewarden_cli import console
 from rolewarden_cli.answers import print_json
 from rolewarden_cli.console import VERDICT_COLORS, counted, heading
-from rolewarden_cli.lines import print_document
+from rolewarden_cli.lines import print_line
 from rolewarden_cli.options import AsJson, FailOn, end
 from rolewarden_cli.replay import Replayed, replay_files
 
@@ -88,7 +88,9 @@ def show_replayed(out: Console, replayed: Replayed) -> None:
     out.print(rows)
     if replayed.message:
         out.print(heading(replayed.alert))
-        print_document(replayed.message.rstrip())
+        # No line of the message begins at the margin, where the lines of the program begin.
+        for line in replayed.message.rstrip().split("\n"):
+            print_line(f"  {line}".rstrip())
 
 
 def _outcome(outcome: Mapping[str, Any]) -> Text:
