@@ -250,13 +250,11 @@ class AccessMatrix:
 
     @property
     @shown_as("decisions")
-    def entries(self) -> tuple[AccessEntry, ...]:
-        """The decision on each subject and model."""
-        return tuple(
-            _entry(row, model, *self._deciding(row, number))
-            for row in self.rows
-            for number, model in enumerate(self.models)
-        )
+    def entries(self) -> Iterator[AccessEntry]:
+        """The decision on each subject and model. A large account has too many to keep them in memory."""
+        for row in self.rows:
+            for number, model in enumerate(self.models):
+                yield _entry(row, model, *self._deciding(row, number))
 
 
 class ListedModel(NamedTuple):
@@ -270,8 +268,8 @@ class ListedModel(NamedTuple):
 class AccessDecision(StrEnum):
     """The decision on a subject and a model in one word.
 
-    ALLOWED: a route is open. DENIED: a statement or a service control policy closes every route that another statement
-    allows. NOT_ALLOWED: no statement allows a route, and none denies one.
+    ALLOWED: a route is open. DENIED: none is open, and a statement or a service control policy denies one.
+    NOT_ALLOWED: no statement allows a route, and none denies one.
     """
 
     ALLOWED = "allowed"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -40,13 +40,8 @@ def findings_of_plans(plans: Iterable[Plan], unreached: Iterable[UnreachedAccoun
     for plan in plans:
         nothing = AccessMatrix(plan.account, plan.regions, plan.at, "", (), (), {}, 0)
         for finding in AccountReport(plan, nothing).findings():
-            yield replaced_account(finding, plan.account)
+            yield replace(finding, account=plan.account)
     yield from map(_unreached, unreached)
-
-
-def replaced_account(finding: Finding, account: str) -> Finding:
-    """The finding of an account."""
-    return Finding(finding.about, finding.kind, finding.why, finding.recommendation, finding.aside, account)
 
 
 def _unreached(one: UnreachedAccount) -> Finding:
