@@ -111,9 +111,9 @@ def alarms() -> str:
     """The table of the alarms of template.yaml."""
     rows = ["| alarm | means | goes off if |", "|---|---|---|"]
     for name, properties in _alarms():
-        meaning, _, entry = properties["AlarmDescription"].partition(" See docs/how-to/runbook.md, ")
-        entry = entry.rstrip(".")
-        rows.append(f"| [{name}]({RUNBOOK}#{entry.lower()}) | {meaning} | {_condition(properties)} |")
+        _, description = properties["AlarmDescription"]
+        meaning, _, entry = description.partition(" Runbook: ${RunbookUrl}#")
+        rows.append(f"| [{name}]({RUNBOOK}#{entry}) | {meaning} | {_condition(properties)} |")
     return "\n".join(rows)
 
 

@@ -39,6 +39,7 @@ GUIDES = {
     "AmazonCloudWatch/latest/APIReference": "CloudWatch API Reference",
     "AmazonCloudWatch/latest/logs": "CloudWatch Logs User Guide",
     "AmazonCloudWatch/latest/monitoring": "CloudWatch User Guide",
+    "chatbot/latest/adminguide": "Amazon Q Developer in chat applications Administrator Guide",
     "IAM/latest/APIReference": "IAM API Reference",
     "IAM/latest/UserGuide": "IAM User Guide",
     "STS/latest/APIReference": "STS API Reference",

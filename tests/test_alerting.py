@@ -52,7 +52,7 @@ class Desk:
             for message in messages:
                 self.sqs.delete_message(QueueUrl=self.url, ReceiptHandle=message["ReceiptHandle"])
                 found.append(json.loads(message["Body"]))
-        return {mail["Subject"]: mail["Message"] for mail in found} if found else {}
+        return {mail["Subject"]: json.loads(mail["Message"])["text"] for mail in found} if found else {}
 
     def recorded(self, name, **changes):
         event = sample(name)
@@ -86,6 +86,13 @@ def test_a_finding_with_a_row_in_the_history_is_one_mail_however_often_it_comes(
         desk.gets(event)
         desk.wait(WINDOW_SECONDS + 1)
     assert len(desk.mails()) == 1
+
+
+def test_a_mail_links_the_runbook_if_the_stack_has_its_url(desk):
+    desk.alerter.settings = replace(desk.alerter.settings, runbook="https://docs.example.com/how-to/runbook/")
+    desk.gets(desk.recorded("finding_role"))
+    [text] = desk.mails().values()
+    assert "\nRunbook:\nhttps://docs.example.com/how-to/runbook/#unenforceablealarm\n" in text
 
 
 @pytest.mark.parametrize("name", ["finding_role", "finding_subject", "finding_account", "finding_policy_restored",

@@ -110,13 +110,15 @@ def _outcome(outcome: Mapping[str, Any]) -> Text:
 
 
 def _sum_up(out: Console, done: list[Replayed]) -> None:
-    matched = sum(replayed.rule is not None for replayed in done)
+    # An event has a result for each rule that it matches, and one for each alert.
+    events = {replayed.number for replayed in done}
+    matched = len({replayed.number for replayed in done if replayed.rule is not None})
     remediated = sum(
         outcome["remediation"] in {"attached", "bounded"} for replayed in done for outcome in replayed.outcomes
     )
     left = [role for replayed in done for role in replayed.left_drifted]
     out.print()
     out.print(
-        f"{counted(len(done), 'event')}, {matched} matched a rule, {counted(remediated, 'role')} remediated, "
+        f"{counted(len(events), 'event')}, {matched} matched a rule, {counted(remediated, 'role')} remediated, "
         + (f"left drifted: {', '.join(left)}" if left else "none left drifted")
     )

@@ -25,6 +25,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 
 from rolewarden import MEMBER_ROLES, alert
 from rolewarden.alert import Alert, AlertKey, compose, key_of
+from rolewarden.alert_forms import forms
 from rolewarden.alert_limits import KEPT_NOTICE_SECONDS, AlertLimits, alert_digest
 from rolewarden.aws import IAM_HOME_REGIONS, Aws
 from rolewarden.calls import SendsAlerts
@@ -298,7 +299,8 @@ class Alerter:
         return {"alert": sent}
 
     def _notify(self, message: Alert) -> None:
-        self.aws.notify(self.settings.topic, message.headline, message.body)
+        linked = message.linked(self.settings.runbook)
+        self.aws.notify(self.settings.topic, linked.headline, forms(linked))
         logger.info("alert", extra={"subject": message.headline})
 
 

@@ -833,10 +833,14 @@ class Aws:
             raise
         return float(found["StackResourceDetail"]["LastUpdatedTimestamp"].timestamp())
 
-    def notify(self, topic_arn: str, subject: str, text: str) -> None:
-        """Send a message to the subscribers of a topic. Raises RetryLater."""
+    def notify(self, topic_arn: str, subject: str, forms: Mapping[str, str]) -> None:
+        """Send a message to the subscribers of a topic. Raises RetryLater.
+
+        `forms` has the message for each protocol, and `default` for the others.
+        """
+        message = json.dumps(forms)
         with of_our_own():
-            self._sns.publish(TopicArn=topic_arn, Subject=subject, Message=text)
+            self._sns.publish(TopicArn=topic_arn, Subject=subject, Message=message, MessageStructure="json")
 
     def import_finding(self, finding: Mapping[str, Any]) -> None:
         """Send one finding to Security Hub, in its format. Raises RetryLater, also if Security Hub refuses it."""

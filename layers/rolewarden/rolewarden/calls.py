@@ -238,7 +238,7 @@ class SendsAlerts(ListsMembers, ReadsTrails, Protocol):
     def region(self) -> str:
         """As `Aws.region`."""
 
-    def notify(self, topic_arn: str, subject: str, text: str) -> None:
+    def notify(self, topic_arn: str, subject: str, forms: Mapping[str, str]) -> None:
         """As `Aws.notify`."""
 
 

@@ -162,6 +162,7 @@ class AlertSettings:
     - `topic`: the ARN of the alarm topic.
     - `alerts_table`, `bindings_table`: the names of the tables.
     - `queues`: the name of the queue of each event source mapping, as `queues_of_mappings` gives it.
+    - `runbook`: the URL of the runbook, or the name of its file.
     - `banner`: the line that names the guardrails in observe mode; empty without one.
     """
 
@@ -175,6 +176,7 @@ class AlertSettings:
     member_stack_set: str
     call_as: str
     queues: Mapping[str, str]
+    runbook: str
     banner: str = ""
 
     @classmethod
@@ -186,6 +188,7 @@ class AlertSettings:
             topic=alarm_topic(environment),
             alerts_table=_text(environment, "ALERTS_TABLE"),
             queues=queues_of_mappings(environment),
+            runbook=_text(environment, "RUNBOOK_URL"),
             **{name: _READERS[name](environment) for name in names},
         )
 

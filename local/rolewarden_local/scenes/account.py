@@ -44,6 +44,10 @@ COLOURS = {
 }
 
 
+FIRST_ROLES = ("CanvasAnalytics", "CanvasOmar", "CanvasResearch", "CanvasRosa")
+"""Roles of the seed to which the first sweep can attach whatever guardrails.yaml says. Others are full, or exempt."""
+
+
 class StayedUnprotectedError(RolewardenError):
     """A role is still unprotected after the time in which Rolewarden attaches its policies."""
 
@@ -68,8 +72,8 @@ class Account:
         self.progress = Progress(self.aws, table)
         self.bindings = BindingsTable(self.aws, table, lambda _: True)
         exemptions = Exemptions(self.aws, lambda: self.aws.stack_published(STACK))
-        needs = Needs(rules, self.aws.partition, self.bindings, ACCOUNT, exemptions)
-        self.reconciler = Reconciler(self.aws, needs, ACCOUNT.__eq__, observe=True)
+        self.needs = Needs(rules, self.aws.partition, self.bindings, ACCOUNT, exemptions)
+        self.reconciler = Reconciler(self.aws, self.needs, ACCOUNT.__eq__, observe=True)
 
     def client(self, service: str, person: str = "") -> Any:
         """A client of a service, as one of the seed's people or as root."""
@@ -81,10 +85,10 @@ class Account:
         return self.reconciler.reconcile(RoleKey(ACCOUNT, role), Origin(Trigger.OPERATOR))
 
     def is_settled(self, role: str) -> bool:
-        """Whether a role has every guardrail that the rules enforce. It may lack those in observe mode."""
+        """Whether a role has every guardrail that the rules enforce. It may lack others, or be exempt."""
         outcome = self.verdict(role)
-        missing = set(outcome.missing) - self.reconciler.needs.observed()
-        return outcome.verdict is Verdict.COMPLIANT or (outcome.verdict is Verdict.DRIFTED and not missing)
+        missing = set(outcome.missing) - self.needs.observed()
+        return not (outcome.verdict is Verdict.DRIFTED and missing)
 
     def has_attached(self, role: str, policies: Sequence[str]) -> bool:
         """Whether IAM shows these guardrail policies on a role."""
@@ -144,7 +148,7 @@ class Account:
         outputs = deploy(root, endpoint, region=REGION, built=built, say=say, parameters=parameters)
         account = cls(outputs, seeded.access_keys, root / "layers" / "guardrails" / "guardrails.yaml")
         waited(account.is_swept, "the first sweep")
-        for role in ("CanvasAnalytics", "CanvasOmar", "CanvasResearch", "CanvasRosa"):
+        for role in FIRST_ROLES:
             waited(lambda role=role: account.is_settled(role), f"{role} at the first sweep")  # type: ignore[misc]
         return account
 
