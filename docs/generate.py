@@ -21,6 +21,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
+import answers_schema
 import census_page
 import command_pages
 import expected_rules
@@ -291,6 +292,7 @@ def generated() -> dict[Path, str]:
     return {
         expected_rules.FILE: expected_rules.text(),
         FOLDER / "reference/events.schema.json": json.dumps(schema(), indent=2) + "\n",
+        FOLDER / "reference/answers.schema.json": json.dumps(answers_schema.answers_schema(), indent=2) + "\n",
         FOLDER / "reference/guardrails.schema.json": json.dumps(rules_schema.rules_schema(), indent=2) + "\n",
         **{FOLDER / name: _filled(page) for name, page in pages.items()},
     }

@@ -10,13 +10,14 @@ from typing import Any, Self
 
 import boto3
 from rolewarden.aws import Aws
+from rolewarden_cli.account import DeployedStack
 from rolewarden_local.aws import ACCOUNT_ID, LocalAws
 from rolewarden_local.emulated._ministack import cloudformation, iam
 from rolewarden_local.scenes.template import Template
 
 from tests.handlers import STACK
 from tests.published import publish_at
-from tests.stacks import MEMBER, forwarder_of_whole, whole
+from tests.stacks import EVERYTHING, MEMBER, deployed, forwarder_of_whole, translated, whole
 from tests.world import USED, World
 
 UNIT = "ou-root-canvas000"
@@ -65,6 +66,16 @@ def organized(aws: LocalAws, template: Template) -> Company:
     _make_stack_set()
     company._made = aws.mark()
     return company.cover()
+
+
+def central_stack(name: str = "rolewarden") -> DeployedStack:
+    """The stack of the organization as commands find it, with the tables and the StackSet of `organized`."""
+    found = deployed(translated(**{**EVERYTHING, "Regions": "us-east-1"}), physical=lambda logical: logical)
+    resources = tuple(
+        (logical, kind, "rolewarden-members" if logical == "Members" else physical)
+        for logical, kind, physical in found.resources
+    )
+    return found._replace(name=name, resources=resources)
 
 
 class Company(World):

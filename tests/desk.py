@@ -18,6 +18,7 @@ from typer.testing import CliRunner, Result
 
 from tests.clinic import Clinic
 from tests.commands import rolewarden
+from tests.company import central_stack, organized
 from tests.conftest import ROOT
 from tests.drilled import Operated
 from tests.drills import one_account
@@ -136,6 +137,13 @@ class Desk:
         Operated(one_account(self.world), self.monkeypatch, self.clinic)
         return found
 
+    def unreached(self) -> list[str]:
+        """A stack that covers a member account, in which the role of the command does not exist."""
+        rules = self.rules(protected=False)
+        organized(self.world.aws, self.template)
+        self.monkeypatch.setattr(OperatorCalls, "stack", lambda _, name: central_stack(name))
+        return [*rules, "--all-accounts", "--model", NOVA]
+
     def remembered(self) -> list[str]:
         """A caller whom a row of the history names, from a moment ago."""
         self.rules()
@@ -164,6 +172,7 @@ CASES: dict[tuple[str, int], Callable[[Desk], list[str]]] = {
     ("explain", 0): lambda desk: [*desk.rules(), "CanvasRosa", NOVA],
     ("explain", 2): lambda desk: [*desk.rules(protected=False), "CanvasRosa", NOVA, "--fail-on", "allowed"],
     ("report", 0): lambda desk: [*desk.rules(), "--out", str(desk.folder / "report.html"), "--model", NOVA],
+    ("report", 2): lambda desk: [*desk.unreached(), "--out", str(desk.folder / "report.html")],
     ("history", 0): Desk.swept,
     ("erase", 0): lambda desk: [*desk.swept(), "nobody", "--yes"],
     ("erase", 2): Desk.remembered,

@@ -35,9 +35,10 @@ from rolewarden_cli.access import AccessMatrix, Decision, Route, Row, Statement
 from rolewarden_cli.figures import Latencies, of_history
 from rolewarden_cli.history import Entry
 from rolewarden_cli.models import BEDROCK, JUMPSTART, Model
+from rolewarden_cli.organization import UnreachedAccount
 from rolewarden_cli.plan import EndingExemption, Plan, PlannedPolicy, PlannedRole, SharedRole
 from rolewarden_cli.report import AccountReport, Provenance, Report, render
-from rolewarden_cli.report.model import AccountScps, AttachedScp, UnreachedAccount, Watch
+from rolewarden_cli.report.model import AccountScps, AttachedScp, Watch
 from rolewarden_cli.report.snapshot import EarlierReport, snapshot_of
 from rolewarden_cli.stack import StackRules
 from rolewarden_cli.status import ContestedRole, Status, SweepSeen

@@ -44,12 +44,8 @@ def protected(world):
 
 def cells(*arguments):
     """The decision of `access` by row and model."""
-    found = json_answer("access", *arguments)
-    return {
-        (row["user_profile"] or row["kind"], model["id"]): found["verdicts"][cell]
-        for row in found["rows"]
-        for model, cell in zip(found["models"], row["cells"], strict=True)
-    }
+    found = json_answer("access", *arguments)["decisions"]
+    return {(entry["user_profile"] or entry["kind"], entry["model"]): entry for entry in found}
 
 
 def deny(world, role, *statements):
@@ -84,11 +80,10 @@ def test_protected_profiles_reach_only_allowed_models_and_unprotected_ones_reach
 def test_the_names_of_the_shipped_guardrails_say_which_models_stay_open(protected):
     protected.iam.attach_role_policy(RoleName="CanvasBedrockAnalytics", PolicyArn=f"{OURS}no-generative-ai")
     found = json_answer("access")
-    rows = {row["user_profile"]: row["cells"] for row in found["rows"]}
     models = [model["id"] for model in found["models"]]
 
     def opened(profile):
-        return {model for model, cell in zip(models, rows[profile], strict=True) if found["verdicts"][cell]["allowed"]}
+        return {one["model"] for one in found["decisions"] if one["user_profile"] == profile and one["allowed"]}
 
     of_both_families = {model for model in models if model.startswith(("amazon.nova-", "anthropic.claude-sonnet-4"))}
     assert opened("rosa") == of_both_families
@@ -98,8 +93,8 @@ def test_the_names_of_the_shipped_guardrails_say_which_models_stay_open(protecte
 
 def test_with_the_managed_policies_of_aws_no_decision_depends_on_a_key_that_canvas_does_not_send(protected):
     found = json_answer("access", *FOUR)
-    assert {verdict["allowed"] for verdict in found["verdicts"]} == {True, False}
-    assert [verdict["undecided"] for verdict in found["verdicts"] if verdict["undecided"]] == []
+    assert {verdict["allowed"] for verdict in found["decisions"]} == {True, False}
+    assert [verdict["undecided"] for verdict in found["decisions"] if verdict["undecided"]] == []
 
 
 @pytest.mark.parametrize(
@@ -134,7 +129,7 @@ def test_a_profile_reaches_the_models_of_its_domains_bedrock_role(protected):
 
 
 def test_a_profile_without_its_own_role_has_the_access_of_its_domains_role(protected):
-    rows = {row["user_profile"]: row for row in json_answer("access", "--model", NOVA)["rows"]}
+    rows = {row["user_profile"]: row for row in json_answer("access", "--model", NOVA)["decisions"]}
     assert (rows["ravi"]["role"], rows["ravi"]["inherits"]) == ("CanvasResearch", True)
     assert (rows["rosa"]["role"], rows["rosa"]["inherits"]) == ("CanvasRosa", False)
 
@@ -302,7 +297,7 @@ def test_a_route_that_the_simulator_does_not_know_is_reported_and_the_others_are
     monkeypatch.setattr(OperatorCalls, "simulate", refuse)
     found = json_answer("access", "--model", CLAUDE)
     assert found["unread"] == ["Mantle in us-east-1: SimulatePrincipalPolicy: InvalidInput: Invalid Action"]
-    verdicts = {row["user_profile"]: found["verdicts"][row["cells"][0]] for row in found["rows"]}
+    verdicts = {one["user_profile"]: one for one in found["decisions"]}
     assert (verdicts["rosa"]["allowed"], verdicts["ravi"]["allowed"]) == (False, True)
 
 
@@ -357,7 +352,7 @@ def test_a_role_of_another_account_is_reported_and_not_evaluated(world):
     found = json_answer("access", "--model", NOVA)
     why = "role Theirs belongs to account 444455556666, and the command reads account 111122223333 only"
     assert found["unread"] == [f"research/rosa: {why}"]
-    assert "rosa" not in {row["user_profile"] for row in found["rows"]}
+    assert "rosa" not in {one["user_profile"] for one in found["decisions"]}
 
 
 def test_a_throttled_simulation_is_retried(world):

@@ -37,8 +37,8 @@ def test_the_report_has_the_same_content_as_plan_access_and_history(reported):
     for verdict in ("compliant", "drifted", "exempt", "unenforceable"):
         assert figure(reported, verdict) == str(verdicts.count(verdict)), verdict
     shown = rows(reported)
-    assert len(shown) == len(access["rows"])
-    allowed = [access["verdicts"][cell]["allowed"] for row in access["rows"] for cell in row["cells"]]
+    assert len(shown) == len({(one["domain_id"], one["kind"], one["user_profile"]) for one in access["decisions"]})
+    allowed = [one["allowed"] for one in access["decisions"]]
     assert sorted(cell.text == "allowed" for _, _, cells in shown.values() for cell in cells) == sorted(allowed)
     assert figure(reported, "history") == str(len(history))
     assert any(about.startswith("role CanvasRosa") for about, *_ in findings(reported))

@@ -74,12 +74,8 @@ def put(world, role, *statements, name="own"):
 
 def cells(*arguments):
     """The decision of `access` by row and model."""
-    found = json_answer("access", *arguments)
-    return {
-        (row["user_profile"] or row["kind"], model["id"]): found["verdicts"][cell]
-        for row in found["rows"]
-        for model, cell in zip(found["models"], row["cells"], strict=True)
-    }
+    found = json_answer("access", *arguments)["decisions"]
+    return {(entry["user_profile"] or entry["kind"], entry["model"]): entry for entry in found}
 
 
 def judged(world, wanted, monkeypatch, regions=()):
@@ -100,7 +96,8 @@ def test_a_model_that_a_policy_denies_is_denied_by_it_and_another_is_allowed(com
     deny({"Action": "*", "Resource": f"arn:aws:bedrock:*::foundation-model/{NOVA}"},
          {"Action": "bedrock-mantle:*", "Resource": "*"})  # fmt: skip
     found = cells("--model", NOVA, "--model", TITAN)
-    assert found["rosa", NOVA] == {
+    keys = ("allowed", "route", "statements", "service_control_policy", "undecided")
+    assert {key: found["rosa", NOVA][key] for key in keys} == {
         "allowed": False, "route": "", "statements": [], "service_control_policy": True, "undecided": [],
     }  # fmt: skip
     assert (found["rosa", TITAN]["allowed"], found["rosa", TITAN]["service_control_policy"]) == (True, False)

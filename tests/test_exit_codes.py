@@ -18,6 +18,7 @@ from rolewarden_cli.main import app
 from typer.main import get_group
 from typer.testing import CliRunner, Result
 
+from tests.answers import wrong
 from tests.conftest import ROOT, TODAY
 from tests.desk import (
     CASES,
@@ -61,7 +62,9 @@ def test_a_command_exits_with_the_code_of_the_table(desk, name, code):
 def test_every_answer_in_json_is_one_object_that_says_the_version_of_its_format(desk, name, code):
     result = run(name, *CASES[name, code](desk), "--json")
     assert result.exit_code == code, result.output
-    assert json.loads(result.stdout)["format_version"] == FORMAT_VERSION
+    answer = json.loads(result.stdout)
+    assert answer["format_version"] == FORMAT_VERSION
+    assert wrong(name, answer) == []
 
 
 def failed(name: str, result: Result) -> str:

@@ -18,12 +18,13 @@ from rolewarden.own_events import RulesChanged
 from rolewarden.verdicts import Reason, Remediation, Verdict
 from rolewarden_cli.access import Decision, Route, Statement
 from rolewarden_cli.models import BEDROCK, JUMPSTART, Model
+from rolewarden_cli.organization import UnreachedAccount
 from rolewarden_cli.plan import EndingExemption, OpenSwitch, PlannedPolicy, SharedRole
 from rolewarden_cli.report import AccountReport, FindingKind, Report, render
 from rolewarden_cli.report.access_paths import ACCESS_PATHS, access_path
 from rolewarden_cli.report.comparison import Change, Comparison
 from rolewarden_cli.report.matrix import MOST_COLUMNS
-from rolewarden_cli.report.model import AccountScps, AttachedScp, UnreachedAccount, Watch
+from rolewarden_cli.report.model import AccountScps, AttachedScp, Watch
 from rolewarden_cli.report.render import MOST_ACTORS
 from rolewarden_cli.stack import StackRules
 from rolewarden_cli.status import ContestedRole

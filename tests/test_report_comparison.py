@@ -11,8 +11,8 @@ from rolewarden.guardrails import Exemption, Mode
 from rolewarden.own_events import SubjectFinding
 from rolewarden.verdicts import Verdict
 from rolewarden_cli.models import BEDROCK, Model
+from rolewarden_cli.organization import UnreachedAccount
 from rolewarden_cli.report import render
-from rolewarden_cli.report.model import UnreachedAccount
 from rolewarden_cli.report.snapshot import DATA_ID, UnreadableReportError, read_earlier, snapshot_in, snapshot_of
 
 from tests.pages import Page, figure

@@ -372,12 +372,12 @@ def test_access_and_explain_decide_for_the_sessions_of_a_user(shared):
     world = shared(LOOSER)
     found = command(world, "access", "--model", NOVA)
     allowed = {
-        row["user_profile"] or row["kind"]: found["verdicts"][row["cells"][0]]["allowed"]
-        for row in found["rows"]
-        if row["domain_name"] == "analytics"
+        one["user_profile"] or one["kind"]: one["allowed"]
+        for one in found["decisions"]
+        if one["domain_name"] == "analytics"
     }
     assert [allowed[name] for name in ("ana", "Ben", "carla", "default-user")] == [True, True, False, False]
-    assert all(verdict["undecided"] == [] for verdict in found["verdicts"])
+    assert all(one["undecided"] == [] for one in found["decisions"])
     explained = command(world, "explain", ROLE, NOVA)
     assert not explained["allowed"]
     users = {one["user_profile"]: one["allowed"] for one in explained["users"]}

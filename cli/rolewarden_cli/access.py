@@ -13,10 +13,11 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from enum import StrEnum
 from functools import cached_property
 from threading import Lock
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from rolewarden.bindings import BEDROCK as BEDROCK_ROLE
 from rolewarden.bindings import DEFAULT_USER, EXECUTION, OTHER_VIAS, ROLE, SHARED_SPACES, USER_PROFILE, Binding, RoleKey
@@ -29,7 +30,7 @@ from rolewarden.verdicts import Reason
 from rolewarden.vocabulary import CANVAS_CREATE, CANVAS_USE, HUB_TAGS, JUMPSTART_TAGS
 
 from rolewarden_cli.account import Context, InferenceProfile, OperatorCalls, RoleDetail, Simulated
-from rolewarden_cli.answers import HIDDEN, as_json, shown, shown_as, some_of
+from rolewarden_cli.answers import HIDDEN, shown_as
 from rolewarden_cli.documents import Document, Library, asks_where, condition_keys, depends_on_caller
 from rolewarden_cli.inventory import Inventory, Progress, ignore_progress
 from rolewarden_cli.models import BEDROCK, JUMPSTART, Model, Models
@@ -223,47 +224,116 @@ class AccessMatrix:
     observed: tuple[str, ...] = ()
     banner: str = field(default="", metadata=HIDDEN)
 
+    @property
+    def subjects(self) -> int:
+        """The number of subjects."""
+        return sum(row.is_subject for row in self.rows)
+
+    @property
+    def allowed(self) -> int:
+        """The number of pairs of a row and a model with access."""
+        return sum(self.cell(row, number).allowed for row in self.rows for number in range(len(self.models)))
+
     def cell(self, row: Row, number: int) -> Decision:
         """The decision on a row and `models[number]`: of its first role with an open route, else of its first role."""
-        found = [self.decisions[one][number] for one in row.sessions(self.models[number])]
-        return next((decision for decision in found if decision.allowed), found[0])
+        return self._deciding(row, number)[1]
+
+    def _deciding(self, row: Row, number: int) -> tuple[str, Decision]:
+        found = [(one, self.decisions[one][number]) for one in row.sessions(self.models[number])]
+        return next((each for each in found if each[1].allowed), found[0])
 
     @property
     @shown_as("models")
-    def columns(self) -> list[dict[str, Any]]:
+    def columns(self) -> tuple[ListedModel, ...]:
         """The models, each with its family and its provider."""
-        return [some_of(model, "id", "family", "provider") for model in self.models]
+        return tuple(ListedModel(model.id, model.family, model.provider) for model in self.models)
 
     @property
-    @shown
-    def verdicts(self) -> list[dict[str, Any]]:
-        """The distinct decisions. A cell has the number of one of them, because most cells have the same decision."""
-        names = ("allowed", "route", "statements", "service_control_policy", "undecided")
-        return [dict(zip(names, verdict, strict=True)) for verdict in self._numbers]
-
-    @property
-    @shown_as("rows")
-    def numbered_rows(self) -> list[dict[str, Any]]:
-        """The rows, each with the number of the verdict in each column."""
-        numbers, columns = self._numbers, range(len(self.models))
-        return [
-            {**as_json(row), "cells": [numbers[_verdict(self.cell(row, column))] for column in columns]}
-            for row in self.rows
-        ]
-
-    @cached_property
-    def _numbers(self) -> dict[_Cell, int]:
-        cells = (_verdict(self.cell(row, column)) for row in self.rows for column in range(len(self.models)))
-        return {verdict: number for number, verdict in enumerate(dict.fromkeys(cells))}
+    @shown_as("decisions")
+    def entries(self) -> Iterator[AccessEntry]:
+        """The decision on each subject and model. A large account has too many to keep them in memory."""
+        for row in self.rows:
+            for number, model in enumerate(self.models):
+                yield _entry(row, model, *self._deciding(row, number))
 
 
-_Cell = tuple[bool, str, tuple[str, ...], bool, tuple[str, ...]]
-"""The values of a decision that `--json` shows."""
+class ListedModel(NamedTuple):
+    """A model: its ID, "bedrock" or "jumpstart" as its family, and its provider."""
+
+    id: str
+    family: str
+    provider: str
 
 
-def _verdict(decision: Decision) -> _Cell:
-    statements = tuple(statement.name for statement in decision.statements)
-    return decision.allowed, decision.route, statements, decision.denied_by_scp, decision.undecided
+class AccessDecision(StrEnum):
+    """The decision on a subject and a model in one word.
+
+    ALLOWED: a route is open. DENIED: none is open, and a statement or a service control policy denies one.
+    NOT_ALLOWED: no statement allows a route, and none denies one.
+    """
+
+    ALLOWED = "allowed"
+    DENIED = "denied"
+    NOT_ALLOWED = "not allowed"
+
+
+@dataclass(frozen=True)
+class AccessEntry:
+    """The decision on a subject and a model, which needs no other entry to be read.
+
+    - `subject`: the subject in words, such as `research/rosa`. `domain_id`, `domain_name` and `user_profile` are its
+      parts, and `kind` is the kind of subject.
+    - `role`: the role that decides. `source_identity` is the source identity of its session; empty without one.
+    - `inherits`: whether the subject is a user profile that uses its domain's role.
+    - `route`: the open route; empty if every route is closed.
+    - `statements`: the statements that decide, each as the name of its policy, a colon and the Sid or number.
+    - `service_control_policy`: whether a service control policy closes a route.
+    - `undecided`: the condition keys that only a live call has and that could change the decision.
+    """
+
+    account: str
+    region: str
+    subject: str
+    kind: str
+    domain_id: str
+    domain_name: str
+    user_profile: str
+    role: str
+    source_identity: str
+    inherits: bool
+    model: str
+    family: str
+    allowed: bool
+    decision: AccessDecision
+    route: str
+    statements: tuple[str, ...]
+    service_control_policy: bool
+    undecided: tuple[str, ...]
+
+
+def _entry(row: Row, model: Model, deciding: str, decision: Decision) -> AccessEntry:
+    denied = AccessDecision.DENIED if decision.statements or decision.denied_by_scp else AccessDecision.NOT_ALLOWED
+    is_own = deciding == row.session
+    return AccessEntry(
+        row.account,
+        row.region,
+        row.label,
+        row.kind,
+        row.domain_id,
+        row.domain_name,
+        row.user_profile,
+        row.role if is_own else row.bedrock_role,
+        row.source_identity if is_own else "",
+        row.inherits,
+        model.id,
+        model.family,
+        decision.allowed,
+        AccessDecision.ALLOWED if decision.allowed else denied,
+        decision.route,
+        tuple(statement.name for statement in decision.statements),
+        decision.denied_by_scp,
+        decision.undecided,
+    )
 
 
 def matrix(
@@ -272,13 +342,16 @@ def matrix(
     models: Models,
     progress: Progress = ignore_progress,
     rules: Rules | None = None,
+    *,
+    organization: OperatorCalls | None = None,
 ) -> AccessMatrix:
     """Evaluate every role on every model with IAM's simulator. Raises Refused and RetryLater.
 
-    `rules` decide which service control policies belong to prevention. Without rules, none does.
+    - `rules`: decide which service control policies belong to prevention. Without rules, none does.
+    - `organization`: the calls of a caller that can read the service control policies; None for `calls`.
     """
     rows, unread = _rows(inventory)
-    judge = Judge(calls, inventory, models, rules)
+    judge = Judge(calls, inventory, models, rules, organization)
     rows = [row if judge.tells_users_apart(row.role) else replace(row, source_identity="") for row in rows]
     sessions = sorted({one for row in rows for one in ((row.role, row.source_identity), (row.bedrock_role, ""))})
     sessions = [one for one in sessions if one[0]]
@@ -386,11 +459,18 @@ Asked = Mapping[tuple[str, str], Route]
 class Judge:
     """An evaluation of roles and models by IAM's simulator, with as few simulations as possible."""
 
-    def __init__(self, calls: OperatorCalls, inventory: Inventory, models: Models, rules: Rules | None = None) -> None:
+    def __init__(
+        self,
+        calls: OperatorCalls,
+        inventory: Inventory,
+        models: Models,
+        rules: Rules | None = None,
+        organization: OperatorCalls | None = None,
+    ) -> None:
         self._calls = calls
         self.inventory = inventory
         self.models = models
-        self.scps = read_control_policies(calls, inventory.account, rules)
+        self.scps = read_control_policies(organization or calls, inventory.account, rules)
         self._library = Library(calls)
         self.simulations = 0
         self.unjudged: set[str] = set()

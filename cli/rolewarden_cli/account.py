@@ -10,7 +10,8 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
+from threading import Lock
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import unquote
@@ -152,6 +153,8 @@ class OperatorCalls:
 
     def __init__(self, aws: Aws) -> None:
         self._aws = aws
+        self._read: dict[tuple[str, ...], Any] = {}
+        self._reading = Lock()
 
     @cached_property
     def _iam(self) -> IAMClient:
@@ -242,31 +245,53 @@ class OperatorCalls:
                     found += _simulated(result, resources)
         return found
 
+    # The organization. Several accounts share most of what a command reads here, so each call is made once.
+
     def organization(self) -> tuple[str, str]:
         """The id and the management account of the organization that the account is in. Raises Refused, RetryLater."""
-        with translated():
-            found = self._organizations.describe_organization()["Organization"]
-            return found["Id"], found["MasterAccountId"]
+        found = self._once(("organization",), lambda: self._organizations.describe_organization()["Organization"])
+        return found["Id"], found["MasterAccountId"]
 
     def organization_path(self, account: str) -> tuple[str, ...]:
         """The ids from the root of the organization down to `account`. Raises Refused and RetryLater."""
         path = [account]
-        with translated():
-            while not path[0].startswith("r-"):
-                [parent] = self._organizations.list_parents(ChildId=path[0])["Parents"]
-                path.insert(0, parent["Id"])
+        while not path[0].startswith("r-"):
+            path.insert(0, self._once(("parent", path[0]), partial(self._parent, path[0])))
         return tuple(path)
+
+    def _parent(self, child: str) -> str:
+        [parent] = self._organizations.list_parents(ChildId=child)["Parents"]
+        return str(parent["Id"])
 
     def control_policies(self, targets: Sequence[str]) -> Iterator[tuple[str, str, str, str]]:
         """Id, name, ARN and text of each service control policy attached to `targets`. Raises Refused, RetryLater."""
-        with translated():
-            for target in targets:
-                pages = self._organizations.get_paginator("list_policies_for_target").paginate(
-                    TargetId=target, Filter="SERVICE_CONTROL_POLICY"
-                )
-                for summary in (one for page in pages for one in page["Policies"]):
-                    text = self._organizations.describe_policy(PolicyId=summary["Id"])["Policy"]["Content"]
-                    yield summary["Id"], summary["Name"], summary["Arn"], text
+        for target in targets:
+            for summary in self._once(("policies", target), partial(self._policies_of, target)):
+                text = self._once(("text", summary["Id"]), partial(self._control_policy, summary["Id"]))
+                yield summary["Id"], summary["Name"], summary["Arn"], text
+
+    def _policies_of(self, target: str) -> list[dict[str, Any]]:
+        pages = self._organizations.get_paginator("list_policies_for_target").paginate(
+            TargetId=target, Filter="SERVICE_CONTROL_POLICY"
+        )
+        return [one for page in pages for one in page["Policies"]]
+
+    def _control_policy(self, policy_id: str) -> str:
+        return str(self._organizations.describe_policy(PolicyId=policy_id)["Policy"]["Content"])
+
+    def _once(self, key: tuple[str, ...], read: Callable[[], Any]) -> Any:
+        """The result of `read`, from its first call with this key. A refusal is raised again without a call."""
+        with self._reading:
+            if key not in self._read:
+                try:
+                    with translated():
+                        self._read[key] = read()
+                except Refused as refused:
+                    self._read[key] = refused
+            found = self._read[key]
+        if isinstance(found, Refused):
+            raise found
+        return found
 
     def identity(self) -> Identity:
         """The identity of the caller. Raises Refused and RetryLater."""

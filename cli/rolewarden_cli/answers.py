@@ -15,9 +15,9 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar
 
-from rolewarden_cli.lines import print_document
+from rolewarden_cli.lines import print_line
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """The version of the output of `--json`. It rises if a key is removed or gets another meaning."""
 
 HIDDEN: Mapping[str, Any] = {"json": ()}
@@ -56,7 +56,47 @@ def print_json(found: Any, **more: Any) -> None:
     JSON has an escape for every character but those of ASCII, so a program reads the text of AWS as it is, and a
     terminal gets nothing that controls it.
     """
-    print_document(json.dumps({"format_version": FORMAT_VERSION, **as_json(found), **as_json(more)}, indent=2))
+    keys = {"format_version": FORMAT_VERSION, **dict(_entries(found)), **more}
+    for line in json_lines(keys):
+        print_line(line)
+
+
+def json_lines(value: Any, pad: str = "") -> Iterator[str]:
+    """The lines of `json.dumps(as_json(value), indent=2)`, made one after the other.
+
+    An iterator becomes a list with one entry in each line, of which two are in memory at a time. `pad` is the
+    indentation of the value, which its first line does not have.
+    """
+    inner = f"{pad}  "
+    if isinstance(value, Iterator):
+        yield from _block("[]", (iter([json.dumps(as_json(one))]) for one in value), pad)
+    elif isinstance(value, Mapping) or is_dataclass(value) or hasattr(value, "_fields"):
+        yield from _block("{}", (_keyed(as_json(key), json_lines(one, inner)) for key, one in _entries(value)), pad)
+    elif isinstance(value, list | tuple):
+        yield from _block("[]", (json_lines(one, inner) for one in value), pad)
+    else:
+        yield from json.dumps(as_json(value), indent=2).replace("\n", f"\n{pad}").split("\n")
+
+
+def _keyed(key: Any, lines: Iterator[str]) -> Iterator[str]:
+    yield f"{json.dumps(str(key))}: {next(lines)}"
+    yield from lines
+
+
+def _block(brackets: str, items: Iterator[Iterator[str]], pad: str) -> Iterator[str]:
+    """The lines of a list or an object: its items between brackets, with a comma after each but the last."""
+    held = ""
+    for item in items:
+        yield f"{held}," if held else brackets[0]
+        held = f"{pad}  {next(item)}"
+        for line in item:
+            yield held
+            held = line
+    if not held:
+        yield brackets
+        return
+    yield held
+    yield f"{pad}{brackets[1]}"
 
 
 def as_json(value: Any) -> Any:
@@ -81,6 +121,9 @@ def as_json(value: Any) -> Any:
 
 
 def _entries(value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        yield from value.items()
+        return
     if is_dataclass(value):
         for field in fields(value):
             inner = getattr(value, field.name)

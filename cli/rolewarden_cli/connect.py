@@ -13,14 +13,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from threading import Lock
 from typing import Annotated, Any, get_type_hints
 
 import boto3
 import typer
 from aws_lambda_powertools.metrics.provider.cloudwatch_emf.cloudwatch import AmazonCloudWatchEMFProvider
 from botocore.exceptions import BotoCoreError, UnknownRegionError
+from rolewarden import MEMBER_ROLES
 from rolewarden.aws import Aws
-from rolewarden.calls import ReadsAccount
+from rolewarden.calls import ReadsAccount, ReadsItems
 from rolewarden.errors import Gone, Refused, RetryLater, RolewardenError
 from rolewarden.record import metrics
 
@@ -84,6 +86,10 @@ class Connection:
     - `stack`: the deployed stack, None if it does not exist.
     - `tables`: the tables of the stack, None if they do not exist.
     - `place`: "AWS", or the local AWS in words.
+    - `central`: for a member account of the stack, the connection to the stack's account. None for other accounts.
+    - `covered`: the accounts that the stack covers, with its own. None if they were not read.
+    - `has_chosen_regions`: whether the user gave the regions.
+    - `is_entered`: whether the calls work in `account`. If not, only the tables of the stack know the account.
     """
 
     writer: Aws
@@ -96,20 +102,36 @@ class Connection:
     place: str = AWS
     is_staged: bool = False
     """Whether this process seeded the account, with the rules that ship with Rolewarden."""
+    central: Connection | None = None
+    covered: frozenset[str] | None = None
+    has_chosen_regions: bool = False
+    is_entered: bool = True
 
     @property
     def aws(self) -> ReadsAccount:
-        """The calls that read the account and the tables. mypy rejects a call that writes."""
+        """The calls that read the account. mypy rejects a call that writes."""
         return self.writer
+
+    @property
+    def stored(self) -> ReadsItems:
+        """The calls that read the tables of the stack, which are in its own account."""
+        return self.central.writer if self.central else self.writer
 
     @cached_property
     def calls(self) -> OperatorCalls:
-        """The calls that only operators make."""
+        """The calls to the account that only operators make."""
         return OperatorCalls(self.writer)
 
     @property
+    def stack_calls(self) -> OperatorCalls:
+        """The calls to the account of the stack that only operators make."""
+        return self.central.calls if self.central else self.calls
+
+    @property
     def own_roles(self) -> frozenset[str]:
-        """Names of the functions' roles."""
+        """Names of the functions' roles, or of the roles in a member account that the functions assume."""
+        if self.central:
+            return MEMBER_ROLES
         resources = self.stack.resources if self.stack else ()
         return frozenset(name for _, kind, name in resources if kind == "AWS::IAM::Role")
 
@@ -227,9 +249,23 @@ def quiet() -> Iterator[None]:
         logging.disable(disabled)
 
 
+class _LockedSession(boto3.Session):
+    """A session whose clients several threads can make. A session of boto3 alone is not safe for that."""
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self._making = Lock()
+
+    def client(self, *arguments: Any, **settings: Any) -> Any:
+        """A client, made while no other thread makes one."""
+        make: Any = super().client
+        with self._making:
+            return make(*arguments, **settings)
+
+
 def _session(where: Where) -> boto3.Session:
     try:
-        session = boto3.Session(profile_name=where.profile or None, region_name=next(iter(where.regions), None))
+        session = _LockedSession(profile_name=where.profile or None, region_name=next(iter(where.regions), None))
         known = session.region_name
         found = session.get_credentials()
     except BotoCoreError as error:
@@ -241,7 +277,7 @@ def _session(where: Where) -> boto3.Session:
     return session
 
 
-class _LocalSession(boto3.Session):
+class _LocalSession(_LockedSession):
     """A session with the local AWS: its clients call `endpoint`. If it is empty, boto3 chooses the endpoints."""
 
     def __init__(self, where: Where, endpoint: str = "") -> None:
@@ -250,8 +286,7 @@ class _LocalSession(boto3.Session):
 
     def client(self, *arguments: Any, **settings: Any) -> Any:
         """A client of the endpoint."""
-        make: Any = super().client
-        return make(*arguments, **{"endpoint_url": self._endpoint, **settings})
+        return super().client(*arguments, **{"endpoint_url": self._endpoint, **settings})
 
 
 def _connection(session: boto3.Session, where: Where, *, place: str = AWS, is_staged: bool = False) -> Connection:
@@ -285,7 +320,16 @@ def _connection(session: boto3.Session, where: Where, *, place: str = AWS, is_st
     names = physical.get("BindingsTable"), physical.get("HistoryTable")
     tables = Tables(names[0], names[1]) if names[0] and names[1] else None
     return Connection(
-        aws, account, caller, where.regions or (aws.region,), where.stack, stack, tables, place, is_staged
+        aws,
+        account,
+        caller,
+        where.regions or (aws.region,),
+        where.stack,
+        stack,
+        tables,
+        place,
+        is_staged,
+        has_chosen_regions=bool(where.regions),
     )
 
 

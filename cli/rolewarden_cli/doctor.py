@@ -21,6 +21,7 @@ from rolewarden.work import DOCTOR, RULES
 
 from rolewarden_cli.connect import Connection
 from rolewarden_cli.documents import Document
+from rolewarden_cli.organization import member_accounts
 from rolewarden_cli.protect import OPERATOR_WORK
 from rolewarden_cli.scps import read_control_policies
 from rolewarden_cli.stack import DEPLOY, OtherRulesError, StackRules, asked
@@ -306,7 +307,7 @@ def _texts(connection: Connection, rules: Rules | None) -> list[Check]:
     if rules is None or not rules.names_principals:
         return []
     found = []
-    accounts = [connection.account, *sorted(_members(connection))]
+    accounts = [connection.account, *sorted(member_accounts(connection))]
     for account in accounts:
         read = read_control_policies(connection.calls, account)
         if read.documents is None:
@@ -321,16 +322,6 @@ def _texts(connection: Connection, rules: Rules | None) -> list[Check]:
             fix = RECOMMENDATIONS[Reason.NOT_PREVENTED]
             found.append(Check(Level.FAIL, PREVENTION, account, message=message, recommendation=fix))
     return found
-
-
-def _members(connection: Connection) -> set[str]:
-    """The member accounts of the stack."""
-    names = [
-        physical.partition(":")[0] for logical, physical in _of(connection, STACK_SET).items() if logical == "Members"
-    ]
-    call_as = connection.deployed().parameters.get("StackSetsCallAs", "DELEGATED_ADMIN")
-    found = {one.account for name in names for one in connection.calls.stack_instances(name, call_as)}
-    return found - {connection.account}
 
 
 def _probes(connection: Connection) -> list[Check]:

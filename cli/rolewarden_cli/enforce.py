@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any
+from typing import NamedTuple
 
 from rolewarden.bindings import RoleKey
 from rolewarden.clock import Clock
@@ -22,7 +22,7 @@ from rolewarden.reconcile import Reconciler
 from rolewarden.record import Recorder
 from rolewarden.reported import ReportedFindings
 from rolewarden.reread import AlreadyRead
-from rolewarden.verdicts import Outcome, Reason, Verdict
+from rolewarden.verdicts import Outcome, Reason, Remediation, Verdict
 from rolewarden.work import NoRechecks
 
 from rolewarden_cli.answers import HIDDEN, shown, some_of
@@ -38,6 +38,19 @@ HISTORY_DAYS = 400
 
 ENFORCE_PAUSES = (1.0, 2.0, 4.0, 8.0)
 """Seconds to wait before each retry, because IAM may not find a new policy yet."""
+
+
+class EnforcedRole(NamedTuple):
+    """What became of a role. `reason` says why it lacks a guardrail; empty without one."""
+
+    account: str
+    role: str
+    before: Verdict
+    verdict: Verdict
+    remediation: Remediation
+    attached: tuple[str, ...]
+    message: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -60,10 +73,10 @@ class Enforced:
 
     @property
     @shown
-    def roles(self) -> list[dict[str, Any]]:
+    def roles(self) -> tuple[EnforcedRole, ...]:
         """The outcomes, with the fields that a reader needs."""
         names = ("account", "role", "before", "verdict", "remediation", "attached", "message")
-        return [{**some_of(outcome, *names), "reason": outcome.reason or ""} for outcome in self.outcomes]
+        return tuple(EnforcedRole(**some_of(one, *names), reason=one.reason or "") for one in self.outcomes)
 
     @property
     def undone(self) -> tuple[Outcome, ...]:

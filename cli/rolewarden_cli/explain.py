@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any
+from typing import NamedTuple
 
 from rolewarden.bindings import Binding, RoleKey
 from rolewarden.changes import criteria
@@ -63,6 +63,26 @@ class UserDecision:
     limits: str
 
 
+class ExplainedRoute(NamedTuple):
+    """A route to a model.
+
+    - `allowed`: whether it is open.
+    - `statements`: the names of the statements that decided.
+    - `service_control_policy`: whether a service control policy closes it. `service_control_policies` are the readable
+      ones that may be the one.
+    - `prevention`: whether a service control policy that guardrails.yaml compiles to closes it.
+    - `undecided`: the condition keys that only a live call has and that could change the decision.
+    """
+
+    route: str
+    allowed: bool
+    statements: tuple[str, ...]
+    service_control_policy: bool
+    service_control_policies: tuple[str, ...]
+    prevention: bool
+    undecided: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Explanation:
     """The reason why a role can or cannot use a model: the decision on every route, and the deciding statements.
@@ -110,25 +130,20 @@ class Explanation:
 
     @property
     @shown
-    def routes(self) -> list[dict[str, Any]]:
-        """Each route, whether it is open, and the names of the statements that decided.
-
-        `service_control_policy` tells whether a service control policy closes it, and `service_control_policies` has
-        the names of the readable ones that may be the one. `prevention` tells whether one that guardrails.yaml compiles
-        to closes it.
-        """
-        return [
-            {
-                "route": r.name,
-                "allowed": r.allowed,
-                "statements": [statement.name for statement in r.statements],
-                "service_control_policy": r.denied_by_scp,
-                "service_control_policies": r.scps,
-                "prevention": r.by_prevention,
-                "undecided": r.undecided,
-            }
-            for r in self.decision.routes
-        ]
+    def routes(self) -> tuple[ExplainedRoute, ...]:
+        """Each route, and what decided on it."""
+        return tuple(
+            ExplainedRoute(
+                one.name,
+                one.allowed,
+                tuple(statement.name for statement in one.statements),
+                one.denied_by_scp,
+                one.scps,
+                one.by_prevention,
+                one.undecided,
+            )
+            for one in self.decision.routes
+        )
 
     @property
     @shown

@@ -11,11 +11,11 @@ from typing import Any
 from rolewarden.errors import Gone, RolewardenError
 from rolewarden.history import HistoryKey
 from rolewarden.matching import matches
-from rolewarden.names import about, account_and_name
+from rolewarden.names import about, account_and_name, same
 from rolewarden.origin import Cause
 from rolewarden.own_events import CanaryRestored, DrillMeasured, RulesChanged
 
-from rolewarden_cli.answers import HIDDEN
+from rolewarden_cli.answers import HIDDEN, shown
 from rolewarden_cli.connect import Connection
 
 DRILLS = frozenset({DrillMeasured.detail_type, CanaryRestored.detail_type})
@@ -81,26 +81,78 @@ class Entry:
         return f"{self.event or 'unknown cause'}{by}{place}{doubt}"
 
 
+@dataclass(frozen=True)
+class Entries:
+    """The entries of one account, newest first."""
+
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True)
+class AccountHistory:
+    """The entries of one of several accounts, newest first."""
+
+    account: str
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True)
+class HistoryTotals:
+    """The sums of all accounts."""
+
+    accounts: int
+    entries: int
+
+
+@dataclass(frozen=True)
+class AllHistory:
+    """The history of all accounts of the stack. An account without an entry has an empty list."""
+
+    accounts: tuple[AccountHistory, ...]
+
+    @property
+    @shown
+    def totals(self) -> HistoryTotals:
+        """The sums of all accounts."""
+        return HistoryTotals(len(self.accounts), sum(len(one.entries) for one in self.accounts))
+
+
+def by_account(connection: Connection, entries: Iterable[Entry]) -> AllHistory:
+    """The entries by account, for each account of an `organized` connection and each with an entry."""
+    found: dict[str, list[Entry]] = {account: [] for account in connection.covered or ()}
+    for entry in entries:
+        found.setdefault(entry.account, []).append(entry)
+    return AllHistory(tuple(AccountHistory(account, tuple(found[account])) for account in sorted(found)))
+
+
 def read_history(
-    connection: Connection, *, role: str = "", since: datetime | None = None, actor: str = ""
+    connection: Connection, *, role: str = "", since: datetime | None = None, actor: str = "", every: bool = False
 ) -> tuple[Entry, ...]:
     """The history, newest first.
 
     - `role`: only entries about this role; empty for all.
     - `since`: only entries from this time on; None for all.
     - `actor`: only entries whose caller or person contains this text or matches this pattern; empty for all.
+    - `every`: whether to give the entries of all accounts, and not only those of the connection.
 
     Raises NoConnectionError if no stack is deployed, and RetryLater.
     """
     tables = connection.recorded()
-    if role:
-        rows: Iterable[Mapping[str, Any]] = connection.aws.query(
+    if role and not every:
+        rows: Iterable[Mapping[str, Any]] = connection.stored.query(
             tables.history, {"about": about(connection.account, role)}
         )
     else:
-        rows = connection.aws.scan(tables.history)
+        rows = connection.stored.scan(tables.history)
     found = (_entry(row) for row in rows)
-    wanted = (e for e in found if (since is None or e.at >= since) and (not actor or _names(actor, e.actor, e.person)))
+    wanted = (
+        entry
+        for entry in found
+        if (every or entry.account == connection.account)
+        and (not role or same(entry.about, role))
+        and (since is None or entry.at >= since)
+        and (not actor or _names(actor, entry.actor, entry.person))
+    )
     return tuple(sorted(wanted, key=lambda entry: entry.at, reverse=True))
 
 

@@ -128,8 +128,8 @@ class _InventoryReader:
         tables = self.connection.tables
         self.reader = SubjectReader(self.aws, self.rules, self.connection.own_roles)
         self.known: dict[tuple[str, str, str], list[Binding]] = defaultdict(list)
-        stored = StoredBindings(self.aws, tables.bindings, self._covers) if tables else None
-        from_table = stored.all() if stored else ()
+        stored = StoredBindings(self.connection.stored, tables.bindings, self._covers) if tables else None
+        from_table = stored.of_account(self.connection.account) if stored else ()
         for binding in from_table if self.given is None else self.given:
             if binding.account == self.connection.account:
                 self.known[binding.region, binding.domain_id, folded(binding.user_profile)].append(binding)
@@ -138,9 +138,11 @@ class _InventoryReader:
             self.foreign = stored.of_foreign_subjects(self.connection.account)
 
     def _covers(self, account: str) -> bool:
-        """Whether the stack, which is in the account of the caller, covers an account."""
+        """Whether the stack covers an account."""
         tables, home = self.connection.tables, self.connection.account
-        return tables is not None and CoveredAccounts(self.aws, tables.bindings, home)(account)
+        if self.connection.covered is not None:
+            return account in self.connection.covered
+        return tables is not None and CoveredAccounts(self.connection.stored, tables.bindings, home)(account)
 
     @property
     def aws(self) -> ReadsAccount:
@@ -151,7 +153,9 @@ class _InventoryReader:
         tables = self.connection.tables
         if tables is None or not any(binding.is_foreign for binding in self.bindings):
             return frozenset()
-        return frozenset(RecordedProgress(self.aws, tables.bindings).member_accounts())
+        if self.connection.covered is not None:
+            return self.connection.covered - {self.connection.account}
+        return frozenset(RecordedProgress(self.connection.stored, tables.bindings).member_accounts())
 
     def read_region(self, region: str) -> None:
         try:

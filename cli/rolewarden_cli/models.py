@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 from rolewarden.errors import Refused, RetryLater, RolewardenError
@@ -84,6 +84,19 @@ def models(connection: Connection, wanted: Sequence[str] = ()) -> Models:
             region: tuple(_likely(connection.aws.partition, connection.account, region, columns)) for region in regions
         }
     return Models(columns, profiles, listed, unlisted)
+
+
+def of_account(found: Models, connection: Connection) -> Models:
+    """The same models for the account of a connection: the ARN of an inference profile has the account of its caller.
+
+    https://docs.aws.amazon.com/bedrock/latest/userguide/geographic-cross-region-inference.html
+    """
+
+    def own(profile: InferenceProfile) -> InferenceProfile:
+        *first, _, resource = profile.arn.split(":", 5)
+        return profile._replace(arn=":".join((*first, connection.account, resource)))
+
+    return replace(found, profiles={region: tuple(map(own, one)) for region, one in found.profiles.items()})
 
 
 def _chosen(everything: Sequence[Model], wanted: Iterable[str]) -> Iterator[Model]:

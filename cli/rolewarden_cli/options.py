@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn, cast
 
 import typer
 from rolewarden.clock import utc_today
@@ -19,6 +19,7 @@ from rolewarden.guardrails_file import load
 from rolewarden.plaintext import visible
 
 from rolewarden_cli.commands import COMMANDS, ExitCode
+from rolewarden_cli.formats import Format
 from rolewarden_cli.lines import print_line
 from rolewarden_cli.rules import DEFAULT_FILE
 
@@ -29,12 +30,41 @@ ModelPatterns = Annotated[
                  "character. You can repeat this option."),
 ]  # fmt: skip
 RulesFile = Annotated[Path, typer.Argument(metavar="FILE", help="A guardrails.yaml.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print a JSON object instead of text.")]
+
+
+def _one_format(context: typer.Context, given: Any) -> Any:
+    """Accept `--json` or `--format`. Raises UsageError for both."""
+    if given and (context.params.get("as_json") or context.params.get("form")):
+        raise UsageError("--json and --format are two formats: give one of them")
+    return given
+
+
+AsJson = Annotated[bool, typer.Option("--json", callback=_one_format, help="Print a JSON object instead of text.")]
 WithoutActors = Annotated[
     bool, typer.Option("--without-actors", help="Leave out callers: their names, sessions, addresses and tools.")
 ]
 All = Annotated[bool, typer.Option("--all", help="Print every entry of a long list.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Make the changes without asking.")]
+InAllAccounts = Annotated[
+    bool, typer.Option("--all-accounts", help="Read every account that the deployed stack covers, in its regions.")
+]
+MemberRoleName = Annotated[
+    str,
+    typer.Option("--member-role", metavar="NAME", help="With --all-accounts: the path and name of the role to assume "
+                 "in each member account."),
+]  # fmt: skip
+
+
+def one_of(*known: Format, what: str) -> Any:
+    """The option `--format` of a command that has these formats, for `what`."""
+
+    def check(context: typer.Context, given: Format | None) -> Format | None:
+        if given is not None and given not in known:
+            names = " or ".join(known)
+            raise UsageError(f"`{context.info_name}` has no format `{given}`: write {names}, or use --json")
+        return cast("Format | None", _one_format(context, given))
+
+    return typer.Option("--format", metavar="|".join(known), callback=check, help=f"Print {what} in this format.")
 
 
 class UsageError(RolewardenError):

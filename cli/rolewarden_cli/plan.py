@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
-from typing import Any
+from typing import NamedTuple
 
 from rolewarden.bindings import BEDROCK, VIAS, Binding, RoleKey, shared_profiles
 from rolewarden.calls import ListsPolicies
@@ -27,8 +27,10 @@ from rolewarden.verdicts import CREATED, RECOMMENDATIONS, REPLACED, UNCHANGED, O
 
 from rolewarden_cli.account import RoleDetail
 from rolewarden_cli.answers import HIDDEN, merged, shown, shown_as, some_of
+from rolewarden_cli.commands import held_anywhere, is_open
 from rolewarden_cli.connect import Connection
 from rolewarden_cli.inventory import Inventory, Progress, ignore_progress, take
+from rolewarden_cli.organization import MemberRole, UnreachedAccount, read_accounts
 from rolewarden_cli.promotion import Promotion, promotion
 from rolewarden_cli.source_identity import limits, recommendation
 from rolewarden_cli.stack import DEPLOY, StackRules, recorded
@@ -99,10 +101,21 @@ class PlannedRole:
 
     @property
     @shown
-    def subjects(self) -> list[dict[str, Any]]:
+    def subjects(self) -> tuple[PlannedUse, ...]:
         """The uses of the role, with the fields that a reader needs."""
-        names = ("account", "region", "domain_id", "domain_name", "user_profile", "kind", "via")
-        return [some_of(binding, *names) for binding in self.bindings]
+        return tuple(PlannedUse(**some_of(binding, *PlannedUse._fields)) for binding in self.bindings)
+
+
+class PlannedUse(NamedTuple):
+    """A use of a role: a subject, and the setting that names the role."""
+
+    account: str
+    region: str
+    domain_id: str
+    domain_name: str
+    user_profile: str
+    kind: str
+    via: str
 
 
 @dataclass(frozen=True)
@@ -353,6 +366,63 @@ class Plan:
         """The command to run next as an object; None if nothing is left to do."""
         command, does = self.next
         return {"command": command, "does": does} if command else None
+
+
+@dataclass(frozen=True)
+class PlanTotals:
+    """The sums of all accounts.
+
+    - `roles`: the governed roles. `changed_roles` are those that enforcing would change.
+    - `changed_policies`: the policies that enforcing would write or delete.
+    - `unprotected`: the roles and user profiles that cannot be protected.
+    - `unread`: the parts that AWS did not let the caller read.
+    - `done`: the accounts without anything left to do.
+    """
+
+    accounts: int
+    unreached: int
+    done: int
+    roles: int
+    changed_roles: int
+    changed_policies: int
+    unprotected: int
+    unread: int
+
+
+@dataclass(frozen=True)
+class AllPlans:
+    """The plans of all accounts of the stack."""
+
+    accounts: tuple[Plan, ...]
+    unreached: tuple[UnreachedAccount, ...] = ()
+
+    @property
+    @shown
+    def totals(self) -> PlanTotals:
+        """The sums of all accounts."""
+        found = self.accounts
+        return PlanTotals(
+            len(found),
+            len(self.unreached),
+            sum(not is_open("plan", one.conditions) for one in found),
+            sum(len(one.roles) for one in found),
+            sum(len(one.changed_roles) for one in found),
+            sum(len(one.changed_policies) for one in found),
+            sum(len(one.unprotected) for one in found),
+            sum(len(one.unread) for one in found),
+        )
+
+    @property
+    def conditions(self) -> dict[str, bool]:
+        """Whether each condition of `rolewarden plan` holds in any account, by name."""
+        return held_anywhere("plan", [one.conditions for one in self.accounts], unread=bool(self.unreached))
+
+
+def read_all_plans(
+    connection: Connection, role: MemberRole, rules: Rules, today: date, progress: Progress = ignore_progress
+) -> AllPlans:
+    """Make the plan of each account of an `organized` connection, as `role` in the members. Raises RulesError."""
+    return AllPlans(*read_accounts(connection, role.enter, lambda one: read_plan(one, rules, today)[1], progress))
 
 
 def read_plan(

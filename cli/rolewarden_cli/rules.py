@@ -16,6 +16,7 @@ from rolewarden.known import known_models
 from rolewarden.packing import POLICY_SIZE, Statement, size
 from rolewarden.placement import identity
 from rolewarden.policies import Policy, compile_guardrail, compile_rules
+from rolewarden.problems import Problem
 
 from rolewarden_cli.answers import HIDDEN, merged, shown_as
 from rolewarden_cli.console import counted, progress
@@ -75,10 +76,14 @@ class CheckedFile:
 
         With `scp`, they have all warnings about service control policies.
         """
+        return [(kind, str(problem)) for kind, problem in self.ranked_problems(scp=scp)]
+
+    def ranked_problems(self, *, scp: bool = False) -> list[tuple[str, Problem]]:
+        """As `problems`, with the problem itself in place of the line to print."""
         ranked = [("error", problem) for problem in self.checked.errors]
         warnings = dict.fromkeys((*self.checked.warnings, *(self.checked.unprevented if scp else ())))
         ranked += [("warning", problem) for problem in warnings]
-        return [(kind, str(problem)) for kind, problem in sorted(ranked, key=lambda entry: entry[1].line)]
+        return sorted(ranked, key=lambda entry: entry[1].line)
 
     def costs(self) -> list[str]:
         """A line for each policy and each assignment with the part of the quota that it uses."""

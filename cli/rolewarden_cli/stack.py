@@ -49,7 +49,7 @@ def recorded(connection: Connection, rules: Rules) -> StackRules:
         return _without_stack(connection)
     if connection.tables is None:
         return StackRules.UNKNOWN
-    sweeps = RecordedProgress(connection.aws, connection.tables.bindings).sweeps(connection.account)
+    sweeps = RecordedProgress(connection.stored, connection.tables.bindings).sweeps(connection.account)
     return _compared(connection, rules, sweeps[-1].get("rules") if sweeps else None)
 
 

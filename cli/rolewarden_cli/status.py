@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,9 +21,12 @@ from rolewarden.reported import KEPT_SECONDS
 from rolewarden.verdicts import Remediation, Verdict
 
 from rolewarden_cli.answers import shown
+from rolewarden_cli.commands import held_anywhere, is_open
 from rolewarden_cli.connect import Connection
 from rolewarden_cli.figures import MEASURED, Latencies, read_latencies
 from rolewarden_cli.history import Entry, read_history
+from rolewarden_cli.inventory import Progress, ignore_progress
+from rolewarden_cli.organization import UnreachedAccount, read_accounts, recorded_in
 from rolewarden_cli.promotion import ObservedEvents, count_events
 
 FINDING_LIFETIME = timedelta(seconds=KEPT_SECONDS, days=1)
@@ -139,22 +142,107 @@ class Status:
             "unprotected": bool(self.unenforceable),
             "observed": bool(self.observed or self.observes),
             "sweep": not is_swept,
+            "unreached": False,
             "surplus": bool(sweep and (sweep.completed.get("surplus") or sweep.completed.get("unused_policies"))),
         }
 
 
-def read_status(connection: Connection, now: datetime) -> Status:
-    """Read the state of the deployed stack. Raises NoConnectionError if no stack is deployed, and RetryLater."""
+@dataclass(frozen=True)
+class StatusTotals:
+    """The sums of all accounts; `well` are the accounts without anything to do."""
+
+    accounts: int
+    unreached: int
+    well: int
+    governed: int
+    covered: int
+    exempt: int
+    contested: int
+    unenforceable: int
+    remediated_last_day: int
+
+
+@dataclass(frozen=True)
+class AllStatuses:
+    """The states of all accounts of the stack."""
+
+    accounts: tuple[Status, ...]
+    unreached: tuple[UnreachedAccount, ...] = ()
+
+    @property
+    @shown
+    def totals(self) -> StatusTotals:
+        """The sums of all accounts."""
+        found = self.accounts
+        return StatusTotals(
+            len(found),
+            len(self.unreached),
+            sum(not is_open("status", one.conditions) for one in found),
+            sum(one.governed for one in found),
+            sum(one.covered for one in found),
+            sum(one.exempt for one in found),
+            sum(len(one.contested) for one in found),
+            sum(len(one.unenforceable) for one in found),
+            sum(one.remediated_last_day for one in found),
+        )
+
+    @property
+    def conditions(self) -> dict[str, bool]:
+        """Whether each condition of `rolewarden status` holds in any account, by name."""
+        return held_anywhere("status", [one.conditions for one in self.accounts], unreached=bool(self.unreached))
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What the states of all accounts share.
+
+    - `entries`: the history of all accounts.
+    - `measured`: how long a role stays unprotected in each account.
+    - `lost`: as in `Status`.
+    """
+
+    entries: tuple[Entry, ...]
+    measured: Latencies
+    lost: tuple[str, ...] = ()
+
+    def measured_in(self, account: str) -> Latencies:
+        """The figures of one account."""
+        return replace(self.measured, rows=tuple(row for row in self.measured.rows if row.account == account))
+
+
+def read_recorded(connection: Connection, now: datetime) -> Recorded:
+    """Read what the states of all accounts share. Raises NoConnectionError if no stack is deployed, and RetryLater."""
+    lost: list[str] = []
+    entries: tuple[Entry, ...] = ()
+    with _unless_lost(connection, connection.recorded().history, "HistoryTable", lost):
+        entries = read_history(connection, every=True)
+    measured = read_latencies(connection, [entry for entry in entries if entry.at >= now - MEASURED], now)
+    return Recorded(entries, measured, tuple(lost))
+
+
+def read_all_statuses(connection: Connection, now: datetime, progress: Progress = ignore_progress) -> AllStatuses:
+    """Read the state of each account of an `organized` connection, from the tables alone. Raises as `read_recorded`."""
+    shared = read_recorded(connection, now)
+    return AllStatuses(
+        *read_accounts(connection, recorded_in, lambda one: read_status(one, now, shared=shared), progress)
+    )
+
+
+def read_status(connection: Connection, now: datetime, *, shared: Recorded | None = None) -> Status:
+    """Read the state of one account. `shared` is what several accounts share; None to read it.
+
+    Raises NoConnectionError if no stack is deployed, and RetryLater.
+    """
+    shared = shared or read_recorded(connection, now)
     region = connection.regions[0]
     tables = connection.recorded()
     lost: list[str] = []
     sweeps: list[SweepSeen] = []
     with _unless_lost(connection, tables.bindings, "BindingsTable", lost):
-        rows = RecordedProgress(connection.aws, tables.bindings).sweeps(connection.account)
+        rows = RecordedProgress(connection.stored, tables.bindings).sweeps(connection.account)
         sweeps += (sweep_of(row) for row in rows)
-    recorded: tuple[Entry, ...] = ()
-    with _unless_lost(connection, tables.history, "HistoryTable", lost):
-        recorded = read_history(connection)
+    lost += shared.lost
+    recorded = tuple(entry for entry in shared.entries if entry.account == connection.account)
     last = next((sweep for sweep in reversed(sweeps) if sweep.completed), None)
     roles, exempt = (last.completed.get(what, 0) if last else 0 for what in ("roles", "exempt"))
     running = sweeps[-1] if sweeps and not sweeps[-1].completed else None
@@ -173,7 +261,7 @@ def read_status(connection: Connection, now: datetime) -> Status:
         tuple(_contested(entries, now)),
         tuple(entry for entry in newest.values() if _is_wrong(entry) and not _is_observed(entry)),
         sum(entry.kind == RoleRemediated.detail_type and entry.at >= now - timedelta(days=1) for entry in entries),
-        read_latencies(connection, [entry for entry in recorded if entry.at >= now - MEASURED], now),
+        shared.measured_in(connection.account),
         tuple(lost),
         tuple(entry for entry in newest.values() if _is_wrong(entry) and _is_observed(entry)),
         _since_observing(connection, recorded, last) if last and last.observed else None,
@@ -182,13 +270,13 @@ def read_status(connection: Connection, now: datetime) -> Status:
 
 def _since_observing(connection: Connection, recorded: Iterable[Entry], sweep: SweepSeen) -> ObservedEvents:
     try:
-        quota = connection.calls.policies_per_role()
+        quota = connection.calls.policies_per_role() if connection.is_entered else POLICIES_PER_ROLE
     except Refused:
         quota = POLICIES_PER_ROLE
 
     def has_fallback(role: str) -> bool:
         """Whether a fallback boundary would protect a full role: it has no boundary, or one of Rolewarden."""
-        if not sweep.completed.get("fallback"):
+        if not sweep.completed.get("fallback") or not connection.is_entered:
             return False
         try:
             boundary = connection.aws.role(role).boundary
@@ -205,7 +293,7 @@ def _unless_lost(connection: Connection, table: str, name: str, lost: list[str])
     try:
         yield
     except (Gone, RetryLater):
-        if connection.calls.has_table(table):
+        if connection.stack_calls.has_table(table):
             raise
         lost.append(name)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from types import MappingProxyType
 from typing import NamedTuple
@@ -112,6 +112,7 @@ COMMANDS = {
         {
             "reached": Condition("a subject can reach a model", is_default=False),
             "unread": Condition("something could not be read", is_default=False),
+            "unreached": Condition("with --all-accounts, an account could not be read"),
         },
     ),
     "explain": Command(
@@ -121,7 +122,11 @@ COMMANDS = {
             "allowed": Condition("the role can use the model", is_default=False),
         },
     ),
-    "report": Command("Write one HTML file for an auditor.", "the file is written"),
+    "report": Command(
+        "Write one HTML file for an auditor.",
+        "the file is written",
+        {"unreached": Condition("with --all-accounts, an account could not be read")},
+    ),
     "history": Command("Show the remediations and findings of the stack, newest first.", "the history is shown"),
     "erase": Command(
         "Erase a person from the history of the stack, after asking.",
@@ -139,6 +144,7 @@ COMMANDS = {
             "unprotected": Condition("a role is unprotected"),
             "observed": Condition("a guardrail in observe mode leaves a role unprotected, or enforces nothing"),
             "sweep": Condition("the last sweep is missing, overdue or incomplete"),
+            "unreached": Condition("with --all-accounts, an account could not be read"),
             "surplus": Condition("a role has policies that it does not need", is_default=False),
         },
     ),
@@ -204,3 +210,13 @@ COMMANDS = {
     ),
 }
 """The commands by name, in the order of `rolewarden --help`: for an account, for the stack, for files."""
+
+
+def is_open(command: str, found: Mapping[str, object]) -> bool:
+    """Whether a condition holds that counts for a command without `--fail-on`."""
+    return any(found[name] for name in COMMANDS[command].defaults)
+
+
+def held_anywhere(command: str, found: Sequence[Mapping[str, object]], **more: bool) -> dict[str, bool]:
+    """Whether each condition of a command holds in any of several results. `more` are conditions that hold anyway."""
+    return {name: more.get(name, False) or any(one[name] for one in found) for name in COMMANDS[command].conditions}

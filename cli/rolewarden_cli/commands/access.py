@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from typing import Annotated
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rolewarden_cli import console, inventory, options
-from rolewarden_cli.access import AccessMatrix, Decision, Row, matrix
+from rolewarden_cli import console, options
+from rolewarden_cli.access import AccessEntry, AccessMatrix, Decision, Row
+from rolewarden_cli.accounts_table import show_accounts
+from rolewarden_cli.all_access import AllAccess, read_access, read_all_access
 from rolewarden_cli.answers import print_json
 from rolewarden_cli.connect import Connection, of_an_account
 from rolewarden_cli.console import (
@@ -28,9 +31,12 @@ from rolewarden_cli.console import (
     show_unread,
     undecided_text,
 )
+from rolewarden_cli.formats import Format, csv_text
+from rolewarden_cli.lines import print_document
 from rolewarden_cli.models import LIVE, Model, models
 from rolewarden_cli.notes import note
-from rolewarden_cli.options import All, AsJson, FailOn, Guardrails, ModelPatterns
+from rolewarden_cli.options import All, AsJson, FailOn, Guardrails, InAllAccounts, MemberRoleName, ModelPatterns, one_of
+from rolewarden_cli.organization import MEMBER_ROLE, MemberRole, organized
 from rolewarden_cli.rules import DEFAULT_FILE
 
 ROW, COLUMN = 24, 7
@@ -38,13 +44,16 @@ ROW, COLUMN = 24, 7
 
 
 @of_an_account
-def run_access(
+def run_access(  # noqa: PLR0913, PLR0917 - an option each
     connection: Connection,
     model: ModelPatterns = None,
     guardrails: Guardrails = DEFAULT_FILE,
     everything: All = False,
+    all_accounts: InAllAccounts = False,
+    member_role: MemberRoleName = MEMBER_ROLE,
     fail_on: FailOn = None,
     as_json: AsJson = False,
+    form: Annotated[Format | None, one_of(Format.CSV, what="a row for each subject and model")] = None,
 ) -> None:
     """Show which subjects can reach which models, and the policy statements that decide.
 
@@ -56,18 +65,40 @@ def run_access(
     Example: rolewarden access --local --model 'anthropic.*sonnet*' --model huggingface-text2text-flan-t5-xl
     """
     rules = options.rules_in(guardrails)
+    if all_accounts:
+        connection, role = organized(connection), MemberRole(member_role)
     columns = models(connection, model or ())
     for line in columns.unlisted:
         note(line)
     with console.progress() as progress:
-        taken = inventory.take(connection, rules, progress)
-        found = matrix(connection.calls, taken, columns, progress, rules)
-    if as_json:
-        print_json(found)
+        if all_accounts:
+            found = read_all_access(connection, role, rules, columns, progress)
+        else:
+            found = AllAccess((read_access(connection, rules, columns, progress),))
+    if form:
+        print_document(csv_text(AccessEntry, (entry for one in found.accounts for entry in one.entries)))
+    elif as_json:
+        print_json(found if all_accounts else found.accounts[0])
+    elif all_accounts:
+        show_all_access(console.console(), found, everything=everything)
     else:
-        show_access(console.console(), found, everything=everything)
-    cells = (found.cell(row, number) for row in found.rows for number in range(len(found.models)))
-    options.end("access", fail_on, {"reached": any(cell.allowed for cell in cells), "unread": found.unread})
+        show_access(console.console(), found.accounts[0], everything=everything)
+    options.end("access", fail_on, found.conditions)
+
+
+def show_all_access(out: Console, found: AllAccess, *, everything: bool = False) -> None:
+    """Print a row for each account. With `everything`, print the matrix of each account after it."""
+    heads = ("subjects", "models", "reached", "not read")
+    rows = [
+        (one.account, *map(str, (one.subjects, len(one.models), one.allowed, len(one.unread))))
+        for one in found.accounts
+    ]
+    total = found.totals
+    sums = tuple(map(str, (total.subjects, total.models, total.allowed, total.unread)))
+    show_accounts(out, heads, rows, sums, found.unreached)
+    for one in found.accounts if everything else ():
+        out.print()
+        show_access(out, one, everything=True)
 
 
 def show_access(out: Console, found: AccessMatrix, *, everything: bool = False) -> None:

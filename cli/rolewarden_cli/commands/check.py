@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from rolewarden_cli import console
 from rolewarden_cli.answers import print_json
 from rolewarden_cli.console import counted, show_problems
-from rolewarden_cli.options import AsJson, FailOn, RulesFile, end
+from rolewarden_cli.formats import Format
+from rolewarden_cli.lines import print_document
+from rolewarden_cli.options import AsJson, FailOn, RulesFile, end, one_of
 from rolewarden_cli.rules import DEFAULT_FILE, CheckedFile
+from rolewarden_cli.sarif import SarifLevel, SarifResult, sarif_text
 from rolewarden_cli.shipped import here_or_shipped
 
 MOST_SHOWN = 200
@@ -17,6 +22,7 @@ def run_check(
     file: RulesFile = DEFAULT_FILE,
     fail_on: FailOn = None,
     as_json: AsJson = False,
+    form: Annotated[Format | None, one_of(Format.SARIF, what="the errors and warnings")] = None,
 ) -> None:
     """Check guardrails.yaml, and show how much of each quota it uses.
 
@@ -27,7 +33,14 @@ def run_check(
     """
     file = here_or_shipped(file)
     found = CheckedFile.at(file)
-    if as_json:
+    if form:
+        levels = {"error": SarifLevel.ERROR, "warning": SarifLevel.WARNING}
+        results = (
+            SarifResult(f"check/{kind}", levels[kind], one.text, file, one.line)
+            for kind, one in found.ranked_problems()
+        )
+        print_document(sarif_text(results))
+    elif as_json:
         print_json(found)
     else:
         out = console.console(soft_wrap=True)

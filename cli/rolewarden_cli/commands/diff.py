@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,8 +15,11 @@ from rolewarden_cli.answers import print_json
 from rolewarden_cli.connect import Connection, Where, of_an_account_if
 from rolewarden_cli.console import DIGEST, counted, few, heading, indented, show_unread
 from rolewarden_cli.diff import STANDARD_INPUT, AccountChange, Difference, RoleChange, compare_files, read_rules
-from rolewarden_cli.options import All, AsJson, FailOn, UsageError
+from rolewarden_cli.formats import Format
+from rolewarden_cli.lines import print_document
+from rolewarden_cli.options import All, AsJson, FailOn, UsageError, one_of
 from rolewarden_cli.rules import DEFAULT_FILE
+from rolewarden_cli.sarif import SarifLevel, SarifResult, sarif_text
 from rolewarden_cli.shipped import here_or_shipped
 
 MOST_CHANGED = 50
@@ -31,7 +34,7 @@ def _wants_an_account(where: Where, given: dict[str, Any]) -> bool:
 
 
 @of_an_account_if(_wants_an_account)
-def run_diff(
+def run_diff(  # noqa: PLR0913, PLR0917 - an option each
     connection: Connection | None,
     old: Annotated[Path, typer.Argument(metavar="OLD", help="The earlier guardrails.yaml; `-` for standard input.")]
         = Path(STANDARD_INPUT),
@@ -42,6 +45,7 @@ def run_diff(
     everything: All = False,
     fail_on: FailOn = None,
     as_json: AsJson = False,
+    form: Annotated[Format | None, one_of(Format.SARIF, what="the changes")] = None,
 ) -> None:  # fmt: skip
     """Show what another guardrails.yaml changes in terms of access: models and access paths gained and lost.
 
@@ -62,11 +66,43 @@ def run_diff(
     files = read_rules(old, today), read_rules(here_or_shipped(new), today)
     with console.progress() as progress:
         found = compare_files(*files, today, connection, progress)
-    if as_json:
+    if form:
+        print_document(sarif_text(sarif_results(found, DEFAULT_FILE if str(new) == STANDARD_INPUT else new)))
+    elif as_json:
         print_json(found)
     else:
         show_difference(console.console(), found, everything=everything)
     options.end("diff", fail_on, found.conditions)
+
+
+_RULES = {
+    "+": ("diff/gained", SarifLevel.WARNING),
+    "-": ("diff/lost", SarifLevel.NOTE),
+    "~": ("diff/changed", SarifLevel.WARNING),
+}
+"""The rule and the level of a result, by the sign of its line. What is gained needs a look."""
+
+
+def sarif_results(found: Difference, file: Path) -> Iterator[SarifResult]:
+    """A result for each change, with the guardrail, assignment or role to which it belongs."""
+    yield from _results(found.change.lines(), file)
+    for role in found.in_account.roles if found.in_account else ():
+        above = f"role {role.role} ({few(role.subjects)})"
+        yield from _results(
+            [above, *(f"  {line}" for line in role.access.lines())], file, f"{role.account}/{role.role}"
+        )
+
+
+def _results(lines: Iterable[str], file: Path, about: str = "") -> Iterator[SarifResult]:
+    above = ""
+    for line in lines:
+        text = line.lstrip()
+        if len(text) == len(line) and text[:1] not in _RULES:
+            above = text
+            continue
+        rule, level = _RULES.get(text[:1], _RULES["~"])
+        of = f"{above}: " if above and len(text) < len(line) else ""
+        yield SarifResult(rule, level, f"{of}{text}", file, about=about)
 
 
 def show_difference(out: Console, found: Difference, *, everything: bool = False) -> None:

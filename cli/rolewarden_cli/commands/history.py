@@ -16,12 +16,13 @@ from rolewarden_cli.actors import without_actors
 from rolewarden_cli.answers import print_json
 from rolewarden_cli.connect import Connection, of_an_account
 from rolewarden_cli.console import DIGEST, VERDICT_COLORS, indented, time_text
-from rolewarden_cli.history import DRILLS, Entry, need_role, parsed_time, read_history
-from rolewarden_cli.options import AsJson, WithoutActors
+from rolewarden_cli.history import DRILLS, Entries, Entry, by_account, need_role, parsed_time, read_history
+from rolewarden_cli.options import AsJson, InAllAccounts, WithoutActors
+from rolewarden_cli.organization import organized
 
 
 @of_an_account
-def run_history(
+def run_history(  # noqa: PLR0913, PLR0917 - each parameter is an option
     connection: Connection,
     role: Annotated[str, typer.Option(metavar="ROLE", help="Only entries about this role.")] = "",
     since: Annotated[str, typer.Option(metavar="TIME", help="Only entries since 90m, 2h or 7d ago, or since a "
@@ -30,26 +31,31 @@ def run_history(
                                        "of the ARN, or a pattern with `*`.")] = "",
     drills: Annotated[bool, typer.Option("--drills", help="Also the entries about drills, several each hour.")] = False,
     no_actors: WithoutActors = False,
+    all_accounts: InAllAccounts = False,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Show the remediations and findings of the deployed stack, newest first.
 
+    The entries are those of your account, or of all accounts that the stack covers with --all-accounts.
+
     Example: rolewarden history --since 7d --actor mallory --local
     """
     start = parsed_time(since, datetime.now(UTC)) if since else None
-    found = read_history(connection, role=role, since=start, actor=actor)
-    if role and not found:
+    if all_accounts:
+        connection = organized(connection)
+    found = read_history(connection, role=role, since=start, actor=actor, every=all_accounts)
+    if role and not found and not all_accounts:
         need_role(connection, role)
     found = found if drills else tuple(entry for entry in found if entry.kind not in DRILLS)
     if no_actors:
         found = tuple(map(without_actors, found))
     if as_json:
-        print_json({"entries": found})
+        print_json(by_account(connection, found) if all_accounts else Entries(found))
     else:
-        show_history(console.console(), found)
+        show_history(console.console(), found, with_account=all_accounts)
 
 
-def show_history(out: Console, entries: Sequence[Entry]) -> None:
+def show_history(out: Console, entries: Sequence[Entry], *, with_account: bool = False) -> None:
     """Print the time, the role and the verdicts of each entry, then its policies, its reason and its cause."""
     if not entries:
         out.print("the history has no such entry")
@@ -57,7 +63,8 @@ def show_history(out: Console, entries: Sequence[Entry]) -> None:
         if entry.kind == RulesChanged.detail_type:
             _show_rules(out, entry)
             continue
-        out.print(Text.assemble(time_text(entry.at), "  ", (entry.about, "bold"), "  ", _kind(entry)))
+        account = f"{entry.account}  " if with_account else ""
+        out.print(Text.assemble(time_text(entry.at), "  ", account, (entry.about, "bold"), "  ", _kind(entry)))
         for text in (_policies(entry), Text(entry.reason, "red"), Text(entry.caused_by)):
             if text:
                 out.print(indented(text, 22))

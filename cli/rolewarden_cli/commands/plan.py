@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +19,9 @@ from rolewarden.guardrails import Rules
 from rolewarden.verdicts import RECOMMENDATIONS, Remediation, Verdict
 
 from rolewarden_cli import console, options
+from rolewarden_cli.accounts_table import show_accounts
 from rolewarden_cli.answers import print_json
+from rolewarden_cli.commands import is_open
 from rolewarden_cli.connect import Connection, of_an_account
 from rolewarden_cli.console import (
     VERDICT_COLORS,
@@ -32,9 +35,13 @@ from rolewarden_cli.console import (
     show_unread,
     time_text,
 )
+from rolewarden_cli.finding_rows import findings_of_plans, findings_text
+from rolewarden_cli.formats import Format
 from rolewarden_cli.inventory import take
-from rolewarden_cli.options import All, AsJson, FailOn, Guardrails, UsageError
-from rolewarden_cli.plan import DIRECT_DEPLOYMENT, Plan, PlannedRole, read_plan
+from rolewarden_cli.lines import print_document
+from rolewarden_cli.options import All, AsJson, FailOn, Guardrails, InAllAccounts, MemberRoleName, UsageError, one_of
+from rolewarden_cli.organization import MEMBER_ROLE, MemberRole, organized
+from rolewarden_cli.plan import DIRECT_DEPLOYMENT, AllPlans, Plan, PlannedRole, read_all_plans, read_plan
 from rolewarden_cli.rollout import TRAIL_DAYS, Observation, Rollout, read_rollout, turns_in
 from rolewarden_cli.rules import DEFAULT_FILE, CheckedFile
 
@@ -68,8 +75,11 @@ def run_plan(  # noqa: PLR0913, PLR0917 - each parameter is an option
     trail: Annotated[list[Path] | None, typer.Option(metavar="PATH", help="With --prevention: log files of a trail or "
                                                      "a result of CloudTrail Lake, instead of the event history. You "
                                                      "can repeat this option.")] = None,
+    all_accounts: InAllAccounts = False,
+    member_role: MemberRoleName = MEMBER_ROLE,
     fail_on: FailOn = None,
     as_json: AsJson = False,
+    form: Annotated[Format | None, one_of(Format.CSV, Format.OCSF, Format.SARIF, what="the findings")] = None,
 ) -> None:  # fmt: skip
     """Show the changes that enforcing guardrails.yaml would make, and the roles that cannot be protected.
 
@@ -83,19 +93,58 @@ def run_plan(  # noqa: PLR0913, PLR0917 - each parameter is an option
     Example: rolewarden plan --local
     """
     rules = options.rules_in(guardrails)
+    if prevention and (all_accounts or form):
+        raise UsageError("--prevention is about the calls of one account: leave out --all-accounts and --format")
     if prevention:
         asked = Observation(DAYS if days is None else days, tuple(trail or ()))
         rollout = _show_prevention(connection, guardrails, rules, asked, as_json)
         options.end("plan", fail_on, rollout.conditions)
     if days is not None or trail:
         raise UsageError("--days and --trail are for service control policies: give --prevention, too")
-    with console.progress() as progress:
-        found = read_plan(connection, rules, options.today(), progress)[1]
-    if as_json:
-        print_json(found)
+    found = _plans(connection, MemberRole(member_role) if all_accounts else None, rules)
+    if form:
+        findings = findings_of_plans(found.accounts, found.unreached)
+        print_document(findings_text(findings, form, datetime.now(UTC), guardrails))
+    elif as_json:
+        print_json(found if all_accounts else found.accounts[0])
+    elif all_accounts:
+        show_all_plans(console.console(), found, everything=everything)
     else:
-        show_plan(console.console(), found, everything=everything)
+        show_plan(console.console(), found.accounts[0], everything=everything)
     options.end("plan", fail_on, found.conditions)
+
+
+def _plans(connection: Connection, role: MemberRole | None, rules: Rules) -> AllPlans:
+    """The plan of the account, or of all accounts with a role for the members."""
+    if role:
+        connection = organized(connection)
+    with console.progress() as progress:
+        if role:
+            return read_all_plans(connection, role, rules, options.today(), progress)
+        return AllPlans((read_plan(connection, rules, options.today(), progress)[1],))
+
+
+def show_all_plans(out: Console, found: AllPlans, *, everything: bool = False) -> None:
+    """Print a row for each account. With `everything`, print the plan of each account after it."""
+    heads = ("roles", "to change", "policies", "not protectable", "not read", "left to do")
+    rows = [
+        (
+            one.account,
+            *map(str, (len(one.roles), len(one.changed_roles), len(one.changed_policies), len(one.unprotected))),
+            str(len(one.unread)),
+            "yes" if is_open("plan", one.conditions) else "no",
+        )
+        for one in found.accounts
+    ]
+    total = found.totals
+    sums = (total.roles, total.changed_roles, total.changed_policies, total.unprotected, total.unread)
+    show_accounts(out, heads, rows, (*map(str, sums), str(total.accounts - total.done)), found.unreached)
+    for one in found.accounts if everything else ():
+        out.print()
+        show_plan(out, one, ends=False)
+    if total.done < total.accounts and not everything:
+        out.print()
+        out.print("--all shows the plan of each account")
 
 
 def _show_prevention(connection: Connection, file: Path, rules: Rules, asked: Observation, as_json: bool) -> Rollout:

@@ -12,12 +12,23 @@ import typer
 from rolewarden_cli import console, options
 from rolewarden_cli.connect import Connection, of_an_account
 from rolewarden_cli.files import need_writable, write_file
+from rolewarden_cli.finding_rows import findings_of_report, findings_text
+from rolewarden_cli.formats import Format
 from rolewarden_cli.history import parsed_time
 from rolewarden_cli.models import models
 from rolewarden_cli.notes import note
-from rolewarden_cli.options import Guardrails, ModelPatterns, WithoutActors
+from rolewarden_cli.options import (
+    FailOn,
+    Guardrails,
+    InAllAccounts,
+    MemberRoleName,
+    ModelPatterns,
+    WithoutActors,
+    one_of,
+)
+from rolewarden_cli.organization import MEMBER_ROLE, MemberRole, organized
 from rolewarden_cli.report import render
-from rolewarden_cli.report.gather import gather
+from rolewarden_cli.report.gather import gather, gather_all
 from rolewarden_cli.report.snapshot import read_earlier
 from rolewarden_cli.rules import DEFAULT_FILE
 
@@ -35,6 +46,10 @@ def run_report(  # noqa: PLR0913, PLR0917 - an option each
     no_actors: WithoutActors = False,
     no_people: Annotated[bool, typer.Option("--without-people", help="Number user profiles instead of naming "
                                             "them.")] = False,
+    all_accounts: InAllAccounts = False,
+    member_role: MemberRoleName = MEMBER_ROLE,
+    fail_on: FailOn = None,
+    form: Annotated[Format | None, one_of(Format.CSV, Format.OCSF, what="only the findings")] = None,
 ) -> None:  # fmt: skip
     """Write one HTML file for an auditor: people and the models that they can use, the rules, and the evidence.
 
@@ -44,17 +59,29 @@ def run_report(  # noqa: PLR0913, PLR0917 - an option each
     Example: rolewarden report -o report.html --local
     """
     need_writable(out)
+    if form and since_report:
+        raise options.UsageError("--since-report is a part of the HTML page: leave out --format")
     rules, now = options.rules_in(guardrails), datetime.now(UTC)
     earlier = read_earlier(since_report) if since_report else None
-    start, columns = parsed_time(since, now), models(connection, model or ())
+    start = parsed_time(since, now)
+    if all_accounts:
+        connection, role = organized(connection), MemberRole(member_role)
+    columns = models(connection, model or ())
     for line in columns.unlisted:
         note(line)
     with console.progress() as progress:
-        found = gather(connection, rules, guardrails, columns, now, start, progress)
+        if all_accounts:
+            found = gather_all(connection, role, rules, guardrails, columns, now, start, progress)
+        else:
+            found = gather(connection, rules, guardrails, columns, now, start, progress)
     if no_actors:
         found = found.without_actors()
     if no_people:
         found = found.without_people()
     if earlier:
         found = replace(found, comparison=earlier.compare(found))
-    write_file(out, render(found))
+    if form:
+        write_file(out, f"{findings_text(findings_of_report(found), form, now, guardrails)}\n")
+    else:
+        write_file(out, render(found))
+    options.end("report", fail_on, {"unreached": bool(found.unreached)})

@@ -12,14 +12,16 @@ from rolewarden.own_events import SubjectFinding
 from rolewarden.record import ACCOUNT_WIDE
 
 from rolewarden_cli import console, options
+from rolewarden_cli.accounts_table import show_accounts
 from rolewarden_cli.answers import print_json
 from rolewarden_cli.connect import Connection, of_an_account
 from rolewarden_cli.console import counted, few, lines, show_banner, time_text
 from rolewarden_cli.figures import MEASURED_DAYS, Latencies
-from rolewarden_cli.options import AsJson, FailOn
+from rolewarden_cli.options import AsJson, FailOn, InAllAccounts
+from rolewarden_cli.organization import organized
 from rolewarden_cli.promotion import in_words
 from rolewarden_cli.stack import RESTORE
-from rolewarden_cli.status import OLD_AFTER, Status, read_status
+from rolewarden_cli.status import OLD_AFTER, AllStatuses, Status, read_all_statuses, read_status
 
 REMOVE = "`rolewarden detach` shows and removes them"
 
@@ -27,6 +29,7 @@ REMOVE = "`rolewarden detach` shows and removes them"
 @of_an_account
 def run_status(
     connection: Connection,
+    all_accounts: InAllAccounts = False,
     fail_on: FailOn = None,
     as_json: AsJson = False,
 ) -> None:
@@ -37,12 +40,41 @@ def run_status(
     Example: rolewarden status --local
     """
     connection.deployed()
+    if all_accounts:
+        with console.progress() as progress:
+            several = read_all_statuses(organized(connection), datetime.now(UTC), progress)
+        if as_json:
+            print_json(several)
+        else:
+            show_all_statuses(console.console(), several)
+        options.end("status", fail_on, several.conditions)
     found = read_status(connection, datetime.now(UTC))
     if as_json:
         print_json(found)
     else:
         show_status(console.console(), found)
     options.end("status", fail_on, found.conditions)
+
+
+def show_all_statuses(out: Console, found: AllStatuses) -> None:
+    """Print a row for each account."""
+    heads = ("last sweep", "protected", "exempt", "contested", "unenforceable")
+    rows = [
+        (
+            one.account,
+            "none" if one.sweep_age is None else f"{_ago(one.sweep_age)} ago",
+            f"{one.covered:,} of {one.governed:,}",
+            *map(str, (one.exempt, len(one.contested), len(one.unenforceable))),
+        )
+        for one in found.accounts
+    ]
+    sums = found.totals
+    protected = f"{sums.covered:,} of {sums.governed:,}"
+    show_accounts(
+        out, heads, rows, ("", protected, *map(str, (sums.exempt, sums.contested, sums.unenforceable))), found.unreached
+    )
+    out.print()
+    out.print(f"{sums.well} of {counted(sums.accounts, 'account')} need no action")
 
 
 def show_status(out: Console, found: Status) -> None:

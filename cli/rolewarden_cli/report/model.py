@@ -19,6 +19,7 @@ from rolewarden_cli.access import AccessMatrix, Row
 from rolewarden_cli.actors import LEFT_OUT, without_actors, without_names, without_principals
 from rolewarden_cli.history import NO_DRIFT, Entry
 from rolewarden_cli.natural import natural_key
+from rolewarden_cli.organization import UnreachedAccount
 from rolewarden_cli.plan import BEDROCK_ROLE, DIRECT_DEPLOYMENT, RETIRED, Plan
 from rolewarden_cli.promotion import in_words
 from rolewarden_cli.report.comparison import Comparison
@@ -162,14 +163,6 @@ class Watch:
     alarms: tuple[tuple[str, str], ...] = ()
     interval: str = ""
     regions: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class UnreachedAccount:
-    """An account that the report should have and could not read, and the reason."""
-
-    account: str
-    why: str
 
 
 @dataclass(frozen=True)

@@ -23,10 +23,14 @@ class Problem(NamedTuple):
     where: str
     message: str
 
+    @property
+    def text(self) -> str:
+        """The value that is wrong, what is wrong with it, and the correction."""
+        return f"{self.where}: {self.message}" if self.where else self.message
+
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.line else self.file
-        text = f"{place}: {self.where}: {self.message}" if self.where else f"{place}: {self.message}"
-        return visible(text)
+        return visible(f"{place}: {self.text}")
 
 
 class Problems:
