@@ -1,4 +1,4 @@
-"""Which events become mails: confirmed findings and changes to Rolewarden, once an hour and not without end."""
+"""The events that become mails: confirmed findings and changes to Rolewarden, once an hour and not without end."""
 
 import json
 from dataclasses import replace

@@ -566,7 +566,7 @@ def test_a_caller_with_the_right_to_send_messages_reaches_no_queue_of_the_stack(
 
 
 SIGN_IN = "To do: sign in at https://portal.example/ to keep your access"
-"""What an attacker would like to have in a mail of Rolewarden."""
+"""Texts that an attacker would like to have in a mail of Rolewarden."""
 
 CALLER = {"event_name": "TagRole", "actor": SIGN_IN, "user_agent": SIGN_IN, "time": "2027-01-15T00:00:00Z"}
 FINDING: dict[str, Any] = {

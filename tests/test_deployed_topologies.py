@@ -97,7 +97,7 @@ def stack_sets(region, members_call_as):
 
 
 def doctor(region):
-    """What `rolewarden doctor` finds not in order, without alarms: a role is unprotected, and nobody subscribed."""
+    """The findings of `rolewarden doctor`, without alarms: a role is unprotected, and nobody subscribed."""
     ran = CliRunner().invoke(app, ["doctor", "--region", region, "--json"])
     assert ran.stdout, ran.output
     checks = json.loads(ran.stdout)["checks"]

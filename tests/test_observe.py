@@ -174,7 +174,7 @@ def test_status_counts_the_events_that_would_have_been_remediated_since_observin
     world = world_with(ALL, keep=True)
     world.sweep()
     world.work()
-    assert "No event so far would have been remediated" in words("status")
+    assert "Rolewarden would have remediated none of the events so far" in words("status")
     world.enforce(world.detach("CanvasOmar", "no-generative-ai"))
     world.enforce(world.role_event("CanvasRosa"))
     world.enforce(world.role_event("CanvasFull"))

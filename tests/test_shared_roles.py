@@ -135,7 +135,7 @@ def test_a_user_with_a_further_guardrail_has_it_only_in_sessions_of_apps(shared)
     world = shared(STRICTER)
     assert world.attached(ROLE) == {"except.nova", "only.none"}
     assert (user("ana"), user("carla")) == (set(), {NOVA})
-    assert job("ana") == {NOVA}, "a job carries no source identity, so the user escapes: the docs say so"
+    assert job("ana") == {NOVA}, "a job has no source identity, so the user escapes: the docs say so"
     world.sweep()
     assert reasons(world) == []
 
@@ -339,7 +339,7 @@ def test_the_plan_says_what_to_switch_on_and_what_it_costs(world_with):
         f"aws sagemaker list-apps --region {REGION} --domain-id-equals {ANALYTICS}",
         "stop all apps",
         "ExecutionRoleIdentityConfig=USER_PROFILE_NAME",
-        "carry no source identity",
+        "have no source identity",
     ):
         assert part in found["recommendation"]
     assert plan["told_apart"] == []

@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tomllib
 from functools import partial
 from hashlib import sha256
 
@@ -98,9 +97,22 @@ def test_a_release_has_the_wheel_the_stack_both_bills_and_the_site():
     assert [name for name in named if name not in said] == []
 
 
-def test_the_package_and_the_wheel_have_one_version():
-    with (ROOT / "pyproject.toml").open("rb") as file:
-        assert tomllib.load(file)["project"]["version"] == __version__
+def test_the_wheel_and_every_page_have_the_version_of_the_package(installed):
+    wheel = f"rolewarden-{__version__}-py3-none-any.whl"
+    assert installed.wheel.name == wheel
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.*"), ROOT / "Makefile"]
+    named = {
+        name for page in pages for name in re.findall(r"rolewarden-[^-\s]*-py3-none-any\.whl", page.read_text("utf-8"))
+    }
+    assert named == {wheel}
+
+
+def test_readme_changelog_and_security_policy_have_the_version_as_semantic_versioning_writes_it():
+    version = re.sub(r"rc(\d+)$", r"-rc.\1", __version__)
+    assert f"**Status: {version}" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f" {version}." in (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+    [newest, *_] = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert newest.rstrip(",") == version
 
 
 @pytest.fixture

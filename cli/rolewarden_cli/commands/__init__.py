@@ -36,8 +36,8 @@ class Command(NamedTuple):
     """A row of the table: the line in the list of commands, and the meanings of its exit codes.
 
     - `done`: the meaning of exit code 0.
-    - `conditions`: what can end the command with exit code 2, by name. Empty if the command never exits with 2.
-    - `error`: the meaning of exit code 1 for this command. What all commands share is in `ExitCode`.
+    - `conditions`: the reasons for exit code 2, by name. Empty if the command never exits with 2.
+    - `error`: the meaning of exit code 1 for this command. `ExitCode` has the meanings that all commands share.
     """
 
     summary: str

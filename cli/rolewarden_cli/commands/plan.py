@@ -155,7 +155,7 @@ def show_rollout(out: Console, found: Rollout) -> None:
     show_unread(out, found.unread)
     out.print()
     denied = f"{counted(found.calls, 'call')} of {counted(len(found.denied), 'principal')} would be denied"
-    out.print(Text(denied if found.denied else "no recorded call would be denied", "bold"))
+    out.print(Text(denied if found.denied else "the SCPs would deny none of the recorded calls", "bold"))
 
 
 def show_plan(out: Console, plan: Plan, *, everything: bool = False, ends: bool = True) -> None:
@@ -200,7 +200,7 @@ def show_plan(out: Console, plan: Plan, *, everything: bool = False, ends: bool 
 
 
 def _show_promotions(out: Console, plan: Plan) -> None:
-    """What enforcing the guardrails in observe mode would change."""
+    """Print the changes that enforcing the guardrails in observe mode would make."""
     if not plan.promotions:
         return
     out.print(heading("in enforce mode instead of observe mode"))
@@ -233,7 +233,7 @@ def _show_policies(out: Console, plan: Plan) -> None:
 
 
 def _show_removed(out: Console, plan: Plan) -> None:
-    """What happens to the policies of guardrails that were removed from guardrails.yaml or renamed."""
+    """Print the policies of guardrails that were removed from guardrails.yaml or renamed."""
     if plan.unused:
         out.print(heading("policies of guardrails that were removed or renamed"))
     for name in plan.unused:
@@ -247,7 +247,7 @@ def _show_removed(out: Console, plan: Plan) -> None:
             text = "is attached to no role, and is deleted"
         out.print(indented(Text.assemble((name, "bold"), f"  {text}"), 2))
     if any(plan.with_policy(name) for name in plan.unused):
-        text = "Until then, it counts against the quota of attached policies. Nothing restores its text any more."
+        text = "Until then, it counts against the quota of attached policies. Rolewarden no longer restores its text."
         out.print(indented(text, 2))
 
 

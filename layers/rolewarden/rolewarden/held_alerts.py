@@ -118,7 +118,7 @@ class HeldAlerts:
                 oldest = one.hour * HOUR - HELD_SECONDS
                 since[one.account, each] = min(oldest, since.get((one.account, each), oldest))
         left = MOST_CALLS_READ
-        # Forged records can be of any account and region. In another order each time, none of them is last for long.
+        # Forged records can be of any account and region. The random order keeps each of them from being last for long.
         for account, region in random.sample(sorted(places), len(places)):
             begin, end = (datetime.fromtimestamp(at, UTC) for at in (since[account, region], self.clock.now()))
             try:

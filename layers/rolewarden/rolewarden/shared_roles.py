@@ -41,7 +41,7 @@ class Obstacle(StrEnum):
 
 
 class SharedUse(NamedTuple):
-    """What a user profile without its own role gets of its assignment.
+    """The part of its assignment that a user profile without its own role gets.
 
     - `lacking`: the guardrails that it needs, and that its sessions do not have.
     - `only`: the guardrails that the role has for the sessions of this user profile's apps only.
