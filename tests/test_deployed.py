@@ -142,7 +142,11 @@ def test_an_inline_policy_on_an_unprotected_role_triggers_its_remediation(accoun
     # Rolewarden does not get the event of the detachment, as when an event is lost.
     from ministack.services import iam as ministack_iam
 
-    ministack_iam._roles.get_scoped(ACCOUNT_ID, None, "CanvasRosa")["AttachedPolicies"].clear()
+    attached = ministack_iam._roles.get_scoped(ACCOUNT_ID, None, "CanvasRosa")["AttachedPolicies"]
+    for arn in attached:
+        if policy := ministack_iam._policies.get_scoped(ACCOUNT_ID, None, arn):
+            policy["AttachmentCount"] -= 1  # A policy with attachments cannot be deleted at the end of the module.
+    attached.clear()
     inline = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "bedrock:*", "Resource": "*"}]}
     account.client("iam", "mallory").put_role_policy(
         RoleName="CanvasRosa", PolicyName="let-me", PolicyDocument=json.dumps(inline)
