@@ -200,7 +200,20 @@ def test_without_the_extra_one_line_names_it_and_its_installation(installed):
         assert (code, out) == (1, "")
         [line] = err.splitlines()
         assert "the extra `local`" in line
-        assert line.endswith("run `pip install 'rolewarden[local]'`")
+        assert line.endswith(f"run `pipx install --force './rolewarden-{__version__}-py3-none-any.whl[local]'`")
+
+
+def test_no_command_installs_rolewarden_by_its_name_from_an_index():
+    """No index has Rolewarden, so anybody could publish another package under the name."""
+    by_name = re.compile(
+        r"\b(?:install|run|--from|--with)(?: +-\S+)* +[\"']?rolewarden(?:\[|==|[\"'`]|\s*$)", re.MULTILINE
+    )
+    assert by_name.search("run `pip install 'rolewarden[local]'`")
+    assert by_name.search("pipx install --force rolewarden")
+    folders = [ROOT / name for name in ("cli", "docs", "examples", "functions", "layers", "local")]
+    files = [path for folder in folders for path in folder.rglob("*") if path.suffix in {".py", ".md", ".yml", ".yaml"}]
+    files += [*ROOT.glob("*.md"), ROOT / "Makefile"]
+    assert [path for path in files if by_name.search(path.read_text(encoding="utf-8"))] == []
 
 
 def test_the_local_aws_works(installed):

@@ -96,4 +96,4 @@ def in_words(events: ObservedEvents) -> str:
         return "Rolewarden would have remediated none of the events so far"
     noun = "event" if events.remediated == 1 else "events"
     times = f"Since {events.since:%Y-%m-%d %H:%M} UTC, {events.remediated:,} {noun} would have been remediated"
-    return f"{times}, and {events.could_not:,} could not"
+    return f"{times}, and {events.could_not:,} could not have been"

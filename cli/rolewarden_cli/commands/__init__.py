@@ -137,6 +137,7 @@ COMMANDS = {
         {
             "contested": Condition("a role is contested"),
             "unprotected": Condition("a role is unprotected"),
+            "observed": Condition("a guardrail in observe mode leaves a role unprotected, or enforces nothing"),
             "sweep": Condition("the last sweep is missing, overdue or incomplete"),
             "surplus": Condition("a role has policies that it does not need", is_default=False),
         },

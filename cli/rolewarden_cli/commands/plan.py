@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 from rolewarden.bindings import EMR_ACCESS, EMR_RUNTIME, MODEL_REGISTER, ROLE, RSTUDIO, USER_PROFILE, Binding
 from rolewarden.guardrails import Rules
-from rolewarden.verdicts import RECOMMENDATIONS, Verdict
+from rolewarden.verdicts import RECOMMENDATIONS, Remediation, Verdict
 
 from rolewarden_cli import console, options
 from rolewarden_cli.answers import print_json
@@ -206,7 +206,7 @@ def _show_promotions(out: Console, plan: Plan) -> None:
     out.print(heading("in enforce mode instead of observe mode"))
     for found in plan.promotions:
         is_one = len(found.guardrails) == 1
-        name = found.guardrails[0] if is_one else f"all {len(found.guardrails)} of them"
+        name = found.guardrails[0] if is_one else "all of them"
         would, not_ = counted(len(found.would_change), "role"), counted(len(found.could_not), "role")
         out.print(indented(Text(name, "bold"), 2))
         out.print(indented(f"{would} would change{_named(found.would_change)}", 4))
@@ -433,10 +433,12 @@ def _show_outside(out: Console, plan: Plan) -> None:
 def _sum_of(plan: Plan) -> Text:
     after = Counter(role.outcome.verdict for role in plan.roles)
     stay = sum(role.outcome.before is Verdict.COMPLIANT and not role.changes for role in plan.roles)
+    observed = sum(role.outcome.remediation == Remediation.OBSERVED and not role.changes for role in plan.roles)
     parts = [
         (len(plan.changed_policies), counted(len(plan.changed_policies), "policy", "policies") + " to write"),
         (len(plan.changed_roles), counted(len(plan.changed_roles), "role") + " to change"),
         (stay, f"{stay:,} compliant"),
+        (observed, f"{observed:,} without a guardrail in observe mode"),
         (len(plan.with_surplus), f"{counted(len(plan.with_surplus), 'role')} with surplus policies"),
         (after[Verdict.EXEMPT], f"{after[Verdict.EXEMPT]} exempt"),
         (after[Verdict.UNENFORCEABLE], f"{after[Verdict.UNENFORCEABLE]} cannot be protected"),

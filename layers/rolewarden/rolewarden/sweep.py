@@ -658,7 +658,11 @@ class Sweeper:
         unused = sorted(users.keys() - self.needs.published())
         names = {"roles": surplus[:SOME_SURPLUS], "policies": unused[:SOME_SURPLUS]}
         observed = {name: [one.name for one in self.needs.policies(name)] for name in self.needs.rules.observed}
-        more = {"unused_policies": len(unused), "fallback": int(self.needs.rules.fallback is Fallback.BOUNDARY)}
+        more = {
+            "unused_policies": len(unused),
+            "fallback": int(self.needs.rules.fallback is Fallback.BOUNDARY),
+            "observes": int(self.needs.rules.observes),
+        }
         self.progress.finish(sweep.row, {**counts, **more}, names, observed)
         self.progress.set_health(sweep.account, sweep.began, is_whole=is_whole)
         if sweep.account != self.coverage.account:
