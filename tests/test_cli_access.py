@@ -248,7 +248,7 @@ def test_models_in_one_simulation_get_the_same_decision_as_alone(protected, monk
     deny(protected, "CanvasResearch", *({**create, "Condition": condition} for condition in conditions))
     wanted = ("amazon.*", "*llama-2-7b*", "*falcon-7b*", "xgboost*", "*flan-t5-*", "huggingface-llm-mistral-7b*")
     together = judged(protected, wanted, monkeypatch)
-    monkeypatch.setattr(accesses._Asking, "_signature", lambda _self, _key, value: value)
+    monkeypatch.setattr(accesses._Asking, "_signature", lambda _self, _key: str)
     alone = judged(protected, wanted, monkeypatch)
     assert together.decisions == alone.decisions
     assert together.simulations < alone.simulations / 4

@@ -42,7 +42,7 @@ class Surplus:
     roles: Mapping[str, tuple[str, ...]]
     policies: tuple[str, ...]
     needed: Mapping[str, str] = field(default_factory=dict)
-    observes: bool = False
+    observes: bool = field(default=False, metadata=HIDDEN)
 
     def __bool__(self) -> bool:
         return bool(self.roles or self.policies)
