@@ -14,11 +14,11 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from types import MappingProxyType, TracebackType
+from types import TracebackType
 from typing import Any, Self
 
 import boto3
@@ -86,7 +86,7 @@ class Run:
     calls: tuple[str, ...]
     peak: float
     cpu: float
-    by_purpose: Mapping[str, int] = MappingProxyType({})
+    by_purpose: Mapping[str, int] = field(default_factory=dict)
 
 
 class Contestant:

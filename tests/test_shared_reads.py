@@ -5,8 +5,8 @@ from collections import Counter
 
 import boto3
 import pytest
+from rolewarden.aws import LONGEST_CALL
 from rolewarden.bindings import EXECUTION, ROLE, Binding, RoleKey
-from rolewarden.enforce import LONGEST_CALL
 from rolewarden.origin import SWEEP
 from rolewarden.policies import policy_arn
 from rolewarden.shared_reads import READ_SECONDS, SHARED_FROM
@@ -102,7 +102,7 @@ SPECIAL = tuple(
 
 
 def make_each_kind(world):
-    """Give the roles the policies of KINDS, fill the quotas of two roles or almost, and delete one. Return all names."""
+    """Give the roles the policies of KINDS, fill the quotas of two roles or almost, and delete one. Return all."""
     names = [*ORDINARY, *SPECIAL, *(f"team-{kind}" for kind in KINDS)]
     detach_all(names)
     for kind, policies in KINDS.items():
@@ -250,7 +250,8 @@ def test_a_forged_message_gives_no_role_a_guardrail_and_leaves_none_out(team):
     }
     assert team.attached("somebody") == set()
     too_many = {"works": [work.as_dict() for work in works(*ORDINARY) * MOST_ROLES]}
-    for body in (too_many, {"works": "x"}, {"works": []}, {"works": [[]]}, {"works": {"role": "team-00"}}):
+    others = [{"works": listed} for listed in json.loads('["x", [], [[]], {"role": "team-00"}]')]
+    for body in (too_many, *others):
         assert team.enforcer.handle_message(body) == {"ignored": "no work message"}
 
 
