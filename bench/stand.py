@@ -52,21 +52,31 @@ DOMAIN_ROLE, OUT_OF_SCOPE = "domain", "build-server"
 """The role that the crowd's domains share, and a role that SageMaker does not use."""
 
 COMPARISON, PROOFS, PULSES = "the comparison", "proofs", "pulses"
-"""The purposes of a sweep's calls. Proofs show that events arrive and that the history is complete. Pulses and drills
-show that the event path works, and restore the canary. The comparison is everything that protects roles."""
+"""The purposes of a sweep's calls. Proofs show that events arrive, that the history is complete and that sweeps end.
+Pulses and drills show how fast events are, and restore the canary. The comparison is everything that protects roles."""
 
 PURPOSES = {AUDIT: PROOFS, REGIONS: PROOFS, PREVENTION: PROOFS, DRILLS: PULSES}
-"""The purposes of the steps of a sweep; the calls of each other step have the purpose that `purpose_of` gives."""
+"""The steps of a sweep that have one purpose. Those of the other steps' calls are the result of `purposes_of`."""
 
 _POLLS = frozenset({"ReceiveMessage", "DeleteMessage", "DeleteMessageBatch"})
 """Lambda's own calls to a queue. No contestant's code makes them, so no contestant's count has them."""
 
 
-def purpose_of(call: str) -> str:
-    """The purpose of a call of the comparison's step, which also probes the event path."""
-    return (
-        PROOFS if call.startswith(("cloudformation:", "cloudtrail:", "events:Describe", "events:List")) else COMPARISON
-    )
+def purposes_of(calls: Sequence[str]) -> Iterator[str]:
+    """The purpose of each call of an invocation that lists, compares or attaches.
+
+    The comparison also probes the event path, claims each finding about it, and looks the finding up in the history.
+    After it has announced its end, it records the heartbeat and sends the messages of the other steps.
+    """
+    has_ended = False
+    before = ""
+    for call in calls:
+        is_probe = call.startswith(("cloudformation:", "cloudtrail:", "events:Describe", "events:List"))
+        is_claim = before == "probe" and call == "dynamodb:PutItem"
+        is_lookup = before == "claim" and call == "dynamodb:Query"
+        before = "probe" if is_probe else "claim" if is_claim else ""
+        yield PROOFS if is_probe or is_claim or is_lookup or has_ended else COMPARISON
+        has_ended = has_ended or call == "events:PutEvents"
 
 
 @dataclass(frozen=True)
@@ -162,13 +172,17 @@ class Ours(Contestant):
     def sweeps(self) -> Run:
         """Run one sweep with all its messages. The time of the pollers does not count."""
         runs = [self.does(function="sweep", event={"detail-type": "Scheduled Event"})]
-        purposes = Counter(map(purpose_of, runs[0].calls))
+        purposes = Counter(purposes_of(runs[0].calls))
         for queue, function, batch in self._queues:
             while messages := self._sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=batch).get("Messages"):
                 records = [{"messageId": m["MessageId"], "body": m["Body"]} for m in messages]
                 runs.append(self.does(function=function, event={"Records": records}))
                 step = json.loads(messages[0]["Body"]).get("step", "")
-                purposes.update(PURPOSES.get(step) or purpose_of(call) for call in runs[-1].calls)
+                found = runs[-1].calls
+                if function == "sweep" and step not in PURPOSES:
+                    purposes.update(purposes_of(found))
+                else:
+                    purposes[PURPOSES.get(step, COMPARISON)] += len(found)
                 done: list[Any] = [{"Id": str(n), "ReceiptHandle": m["ReceiptHandle"]} for n, m in enumerate(messages)]
                 self._sqs.delete_message_batch(QueueUrl=queue, Entries=done)
         calls = tuple(call for run in runs for call in run.calls)

@@ -22,6 +22,9 @@ from rolewarden.names import folded
 READ_SECONDS = 15.0
 """Seconds for which a read counts as current. IAM's own reads can be some seconds old, too."""
 
+READ_SHARE = 4.0
+"""A read that takes long counts as current for so many times its duration, so that most of the time is for roles."""
+
 SHARED_FROM = 10
 """The number of roles of one account in a message from which their evaluations share reads. For fewer roles, a list for
 each role needs about as few calls, and is newer."""
@@ -30,7 +33,7 @@ _T = TypeVar("_T")
 
 
 class _Recent(Generic[_T]):
-    """Values that were read within READ_SECONDS, by account and name."""
+    """Values that are current, by account and name, each with the time until which it is."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -40,9 +43,10 @@ class _Recent(Generic[_T]):
         """The value; `read` reads it if it is not known or not current."""
         now = self._clock.now()
         known = self._read.get((account, name))
-        if known is None or not 0 <= now - known[0] <= READ_SECONDS:
-            # The time before the read, because the first page of a long list may be older than its last one.
-            known = self._read[account, name] = (now, read())
+        if known is None or now > known[0]:
+            value = read()
+            ended = self._clock.now()
+            known = self._read[account, name] = (ended + max(READ_SECONDS, READ_SHARE * (ended - now)), value)
         return known[1]
 
 

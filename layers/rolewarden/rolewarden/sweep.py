@@ -595,10 +595,9 @@ class Sweeper:
         `after` is the path of the last role that was sent before time ran out; empty at the start.
         """
         bindings, reported = self._drop_unlisted_bindings(sweep), self.reported.of_account(sweep.account)
-        self.bindings.forget_strays(sweep.account)
         roles: dict[RoleKey, list[Binding]] = defaultdict(list)
         lent: dict[RoleKey, list[Binding]] = defaultdict(list)
-        for binding in (*bindings, *self.bindings.of_foreign_subjects(sweep.account)):
+        for binding in (*bindings, *self.bindings.foreign_without_strays(sweep.account)):
             if binding.role:
                 (roles if binding.role.account == sweep.account else lent)[binding.role].append(binding)
         users = self._users(sweep)
