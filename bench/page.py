@@ -98,8 +98,8 @@ ABOUT = {
         "its sweep and all messages that the sweep sends, one after the other in one process. In a deployed stack, "
         "five copies share the messages. Custodian's two policies in pull mode share a cache, as with `custodian run`, "
         "and its start is not counted. *Of a CPU* is the time of the contestant's own process, without the time of the "
-        "local AWS. *Calls for proofs* show that events arrive, that the history is complete and that sweeps end. *Calls for "
-        "pulses* judge the drills and restore the canary. All other calls are *for the comparison*.",
+        "local AWS. *Calls for proofs* show that events arrive, that the history is complete and that sweeps end. "
+        "*Calls for pulses* judge the drills and restore the canary. All other calls are *for the comparison*.",
     ),
     "sweep-1000": ("A sweep of a thousand roles", ""),
     "sweep-10000": ("A sweep of ten thousand roles", "One round, because it makes a hundred thousand calls."),

@@ -484,8 +484,11 @@ class BindingsTable(StoredBindings):
         """Delete the bindings of an account that is no longer swept."""
         self.write((), [binding.key for binding in self.of_account(account)])
 
-    def foreign_without_strays(self, account: str) -> tuple[Binding, ...]:
-        """As `of_foreign_subjects`, and delete the bindings to subjects of accounts that the stack does not cover."""
+    def forget_strays(self, account: str) -> tuple[Binding, ...]:
+        """Delete the bindings of an account's roles to subjects of accounts that the stack does not cover.
+
+        Return the others, as `of_foreign_subjects` does.
+        """
         found = self._foreign(account)
         strays = [binding.key for binding in found if not self._covers(binding.account)]
         if strays:

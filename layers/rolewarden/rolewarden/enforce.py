@@ -295,7 +295,7 @@ class Enforcer:
                     evaluated += _Evaluation.partly(work, error)
             self._record(*evaluated)
         try:
-            self.rechecks.hand_over(left, failed)
+            self.rechecks.send_unfinished(left, failed)
         except Refused as refused:
             raise RetryLater(str(refused)) from refused
         return [RoleOutcome.of(evaluation.outcome).detail for evaluation in evaluated]

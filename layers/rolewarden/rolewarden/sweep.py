@@ -597,7 +597,7 @@ class Sweeper:
         bindings, reported = self._drop_unlisted_bindings(sweep), self.reported.of_account(sweep.account)
         roles: dict[RoleKey, list[Binding]] = defaultdict(list)
         lent: dict[RoleKey, list[Binding]] = defaultdict(list)
-        for binding in (*bindings, *self.bindings.foreign_without_strays(sweep.account)):
+        for binding in (*bindings, *self.bindings.forget_strays(sweep.account)):
             if binding.role:
                 (roles if binding.role.account == sweep.account else lent)[binding.role].append(binding)
         users = self._users(sweep)

@@ -212,8 +212,8 @@ class SchedulesRechecks(Protocol):
     def schedule(self, *works: Work | Recheck) -> None:
         """As `Rechecks.schedule`."""
 
-    def hand_over(self, left: Sequence[Work], failed: Sequence[Work]) -> None:
-        """As `Rechecks.hand_over`."""
+    def send_unfinished(self, left: Sequence[Work], failed: Sequence[Work]) -> None:
+        """As `Rechecks.send_unfinished`."""
 
 
 @dataclass(frozen=True)
@@ -233,7 +233,7 @@ class Rechecks:
             # Continue: the remediation must still be recorded, and the next sweep evaluates the role again anyway.
             logger.error("recheck not scheduled", extra={"work": bodies, "why": str(error)})
 
-    def hand_over(self, left: Sequence[Work], failed: Sequence[Work]) -> None:
+    def send_unfinished(self, left: Sequence[Work], failed: Sequence[Work]) -> None:
         """Send the works of a message that it did not end. Raises Refused and RetryLater.
 
         - `left`: the works for which no time was left. They stay together and begin at once.
@@ -251,7 +251,7 @@ class NoRechecks:
     def schedule(self, *works: Work | Recheck) -> None:
         """Do nothing."""
 
-    def hand_over(self, left: Sequence[Work], failed: Sequence[Work]) -> None:
+    def send_unfinished(self, left: Sequence[Work], failed: Sequence[Work]) -> None:
         """Do nothing."""
 
 
