@@ -21,7 +21,7 @@ ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += --jobs=3
 endif
 
-.PHONY: install new-python demo wheel bom test quick check check-templates check-replay soak local stage lint types
+.PHONY: install new-python demo wheel bom release test quick check check-templates check-replay soak local stage lint types
 .PHONY: docs bench bench-report
 .PHONY: report-picture pages mutants clean
 
@@ -94,6 +94,23 @@ bom: $(VENV)/installed
 	@$(VENV)/bin/python -B layers/rolewarden/bom.py .aws-sam/build/RolewardenLayer/python dist/rolewarden-layer.cdx.json
 	@echo "dist/rolewarden-layer.cdx.json is written"
 
+# Build everything that a release has, in dist/: the wheel, the files of the stack with the templates, the bills of
+# materials of both, the site, and the hash of each file. CONTRIBUTING.md has the checklist.
+release: install $(DOCS_VENV)/installed
+	@rm -rf dist
+	@$(MAKE) --no-print-directory wheel
+	@$(VENV)/bin/python cli/wheel_bom.py dist/rolewarden-*.whl dist/rolewarden-wheel.cdx.json
+	@$(SAM) build
+	@$(MAKE) --no-print-directory bom
+	@cp template.yaml forwarder.yaml dist/
+	@mkdir -p dist/stack
+	@cd dist/stack && ../../$(VENV)/bin/rolewarden init --without-account --yes --with-stack
+	@tar -C dist/stack -czf dist/rolewarden-stack.tar.gz . && rm -r dist/stack
+	@$(MAKE) --no-print-directory docs
+	@tar -C site -czf dist/rolewarden-site.tar.gz .
+	@cd dist && sha256sum * > SHA256SUMS
+	@echo "dist/ has the release: go on with the checklist in CONTRIBUTING.md"
+
 # Run all tests, including those of the deployed stack.
 test: install
 	@$(VENV)/bin/python -m pytest
@@ -102,13 +119,13 @@ test: install
 quick: lint types
 	@$(VENV)/bin/python -m pytest -m "not deployed and not long"
 
-# Run all checks that a change must pass, except the functions in a container. `.ci/run` does both.
+# Run all checks that a change must pass, except the functions in a container. `.ci/run` does both. The tests use every
+# processor, so the other checks run after them, and at the same time. GNU make 3 mixes the lines of their output.
 check: install
 	@echo "== make test" && $(MAKE) --no-print-directory test
-	@echo "== lint and types" && $(MAKE) --no-print-directory lint types
-	@echo "== templates" && $(MAKE) --no-print-directory check-templates
-	@echo "== rolewarden replay" && $(MAKE) --no-print-directory check-replay
-	@echo "== documentation site" && $(MAKE) --no-print-directory docs
+	@echo "== lint, types, templates, rolewarden replay and documentation site" && \
+	$(MAKE) --no-print-directory $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) \
+		lint types check-templates check-replay docs
 
 # Run SAM's own checks, cfn-lint on both translated templates, and a build.
 check-templates: install
@@ -136,14 +153,15 @@ soak: install
 bench: install $(C7N_VENV)/installed
 	@$(VENV)/bin/python bench/run.py $(PARTS)
 
-# Measure how long a browser needs for a report of 500 profiles and 100 models, and make the picture in docs/. Both need
-# Chromium.
+# Measure how long a browser needs for a report of 500 profiles and 100 models, in one account and in three. `make
+# report-picture` makes the picture in docs/. Both need Chromium.
 bench-report: install
 	@$(VENV)/bin/python bench/report.py
 
 # The documentation site, in site/. A broken link or anchor, or a file from another host, is an error. With `--quiet`,
 # mkdocs does not count its warnings and never fails.
-docs: $(DOCS_VENV)/installed
+docs: install $(DOCS_VENV)/installed
+	@$(VENV)/bin/python -m tests.reports docs/example-report.html
 	@NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --strict
 	@echo "site/index.html is written: open it in a browser"
 

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from rolewarden_cli.commands import COMMANDS
 from rolewarden_cli.main import app
 from typer.main import get_command
 
@@ -86,7 +87,7 @@ def command_sections() -> str:
         for paragraph in command.paragraphs():
             if paragraph.startswith("Example:"):
                 lines += ["```sh", paragraph.removeprefix("Example:").strip(), "```", ""]
-            elif not paragraph.startswith("Exit code"):
+            elif not paragraph.startswith(("Exit code:", "Conditions:")):
                 lines += [_text(paragraph), ""]
         rows = [_row(parameter) for parameter in command.parameters]
         own = [row for row in rows if count[row] < SHARED_BY]
@@ -106,4 +107,13 @@ def exit_codes() -> str:
         codes = dict(re.findall(r"(\d) (.+?)(?:; |\.$)", stated))
         cells = " | ".join(_text(codes.get(code, "never")) for code in ("0", "2", "1"))
         rows.append(f"| [`{command.name}`](cli.md#{command.name.replace(' ', '-')}) | {cells} |")
+    return "\n".join(rows)
+
+
+def conditions() -> str:
+    """The table of the conditions that `--fail-on` can name."""
+    rows = ["| command | condition | meaning | counts without `--fail-on` |", "|---|---|---|---|"]
+    for name, command in COMMANDS.items():
+        for condition, row in command.conditions.items():
+            rows.append(f"| `{name}` | `{condition}` | {row.meaning} | {'yes' if row.is_default else 'no'} |")
     return "\n".join(rows)

@@ -269,6 +269,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "shared options": command_pages.shared_options,
     "commands": command_pages.command_sections,
     "exit codes": command_pages.exit_codes,
+    "conditions": command_pages.conditions,
     "parameters": template_pages.parameters,
     "alarms": template_pages.alarms,
     "metrics": template_pages.metrics,

@@ -84,7 +84,12 @@ MODELS: Mapping[type, str] = {BedrockRule: BEDROCK_PATTERN, JumpStartRule: JUMPS
 MAY_BE_EMPTY = {(Assignment, "guardrails"), (Rules, "exemptions"), (Rules, "never_govern")}
 """The lists that can be empty."""
 
-MAY_BE_NULL = {(Rules, "exemptions"), (Rules, "never_govern"), (Rules, "also_govern"), (Exemption, "reason")}
+MAY_BE_NULL = {
+    (Rules, "exemptions"),
+    (Rules, "never_govern"),
+    (Rules, "also_govern"),
+    *((Exemption, key) for key in ("reason", "ticket", "approved_by")),
+}
 """The keys that can stand without a value. A choice can, too, and then has its default."""
 
 
@@ -168,7 +173,7 @@ def _by_type(cls: type, key: str, hint: Any, form: str, path: str) -> Schema:
     if hint is bool:
         return {"type": ["boolean", "string"]}
     if hint is str:
-        return _text(form, empty=key == "reason")
+        return _text(form, empty=key in {"reason", "ticket", "approved_by"})
     return _object(hint, f"{path}.")
 
 

@@ -40,6 +40,8 @@ METRICS = {
     "SecondsUnprotected": "The seconds from the call of a full drill until EnforceFunction had attached the canary's "
     "policy again. By `account` and `region`.",
     "SecondsToRemediate": "The seconds from the call that made a role drift to the remediation.",
+    "UnverifiedAlerts": "AlertFunction got records of calls that CloudTrail's event history does not show within two "
+    "to three hours.",
     "Sweep.*": "A count of the sweep that completed: one metric for each numeric field of "
     "[Sweep Completed](events.md#sweep-completed).",
     "SweepCompleted": "A sweep of an account completed.",
@@ -109,9 +111,9 @@ def alarms() -> str:
     """The table of the alarms of template.yaml."""
     rows = ["| alarm | means | goes off if |", "|---|---|---|"]
     for name, properties in _alarms():
-        meaning, _, entry = properties["AlarmDescription"].partition(" See docs/how-to/runbook.md, ")
-        entry = entry.rstrip(".")
-        rows.append(f"| [{name}]({RUNBOOK}#{entry.lower()}) | {meaning} | {_condition(properties)} |")
+        _, description = properties["AlarmDescription"]
+        meaning, _, entry = description.partition(" Runbook: ${RunbookUrl}#")
+        rows.append(f"| [{name}]({RUNBOOK}#{entry}) | {meaning} | {_condition(properties)} |")
     return "\n".join(rows)
 
 

@@ -4,7 +4,8 @@ import json
 from typing import Any
 
 import boto3
-from rolewarden_local.aws import REGION
+from rolewarden_local.aws import ACCOUNT_ID, REGION
+from rolewarden_local.emulated._ministack import sts
 
 
 def user_with(iam: Any, name: str, *actions: str, **more: str) -> boto3.Session:
@@ -18,3 +19,12 @@ def user_with(iam: Any, name: str, *actions: str, **more: str) -> boto3.Session:
     iam.put_user_policy(UserName=name, PolicyName="Only", PolicyDocument=document)
     key = iam.create_access_key(UserName=name)["AccessKey"]
     return boto3.Session(key["AccessKeyId"], key["SecretAccessKey"], region_name=REGION)
+
+
+def call_model(role: str, model: str) -> None:
+    """Call a Bedrock model as a role of the account, in a session that SageMaker names."""
+    key = f"ASIA{role.upper()}"
+    arn = f"arn:aws:sts::{ACCOUNT_ID}:assumed-role/{role}/SageMaker"
+    sts.register_session(key, {"Arn": arn, "UserId": f"AROA{role.upper()}:SageMaker"})
+    made = boto3.Session(key, "secret", "token", region_name="us-east-1")
+    made.client("bedrock-runtime").converse(modelId=model, messages=[])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import time
 from datetime import UTC, datetime
-from typing import Any
+from functools import cache
+from typing import Any, Self
 
 import boto3
 from rolewarden.aws import Aws
@@ -16,7 +17,7 @@ from rolewarden_local.scenes.template import Template
 from tests.handlers import STACK
 from tests.published import publish_at
 from tests.stacks import MEMBER, forwarder_of_whole, whole
-from tests.world import World
+from tests.world import USED, World
 
 UNIT = "ou-root-canvas000"
 """The organizational unit whose accounts Rolewarden covers."""
@@ -27,6 +28,11 @@ ROLE = "rolewarden-enforce"
 
 BUS = f"arn:aws:events:us-east-1:{ACCOUNT_ID}:event-bus/rolewarden-central"
 """The central event bus."""
+
+
+@cache
+def _own_aws() -> Aws:
+    return Aws(account=ACCOUNT_ID, member_role=ROLE)
 
 
 def client(service: str, account: str, region: str = "us-east-1") -> Any:
@@ -57,6 +63,7 @@ def organized(aws: LocalAws, template: Template) -> Company:
     company = Company(aws, template)
     company.organize(MEMBER)
     _make_stack_set()
+    company._made = aws.mark()
     return company.cover()
 
 
@@ -65,6 +72,7 @@ class Company(World):
 
     def organize(self, *accounts: str) -> None:
         """Put only these accounts into UNIT."""
+        self._made = USED
         self.aws.organize("o-exampleorg1", {UNIT: set(accounts)}, administrator=ACCOUNT_ID)
         self.stack_was_updated(datetime(2026, 1, 1, tzinfo=UTC))
         # The exempt role is older than the deployment, or its exemption would be in doubt.
@@ -93,9 +101,17 @@ class Company(World):
             "OWN_ROLES": "EnforceFunctionRole",
         }
         self.environment = {**self.environment, **more}
-        own = Aws(account=ACCOUNT_ID, member_role=ROLE)
-        self.assemble(own)
+        self.assemble(_own_aws())
         return self
+
+    def assemble(self, aws: Aws) -> None:
+        """Make the collaborators, and forget the sessions in other accounts, which a restored account does not have."""
+        aws._members.clear()
+        super().assemble(aws)
+
+    def swept(self) -> Self:
+        """Sweep all accounts, before anything else is done in this Company. The functions are cold then."""
+        return self._once("swept", self.everything)
 
     def everything(self, event: dict[str, Any] | None = None) -> list[dict[str, Any]]:
         """Sweep all accounts, process all messages of the sweep, and return the outcomes."""

@@ -8,6 +8,7 @@ import http.server
 import json
 import logging
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date
@@ -39,6 +40,11 @@ TODAY = date(2027, 1, 15)
 # A test that is slow on a busy machine is not wrong.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
+
+
+# jsonschema, which the SAM translator imports, checks the formats of RFC 3987 if it can import this package. The import
+# builds a grammar in more than a second, and no schema of the tests has these formats.
+sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
 
 
 # A session of boto3 reads the model of each service from a file of up to a megabyte. Each command makes its own

@@ -152,6 +152,7 @@ class Desk:
 
 
 CASES: dict[tuple[str, int], Callable[[Desk], list[str]]] = {
+    ("init", 0): lambda desk: [*desk.rules()[:0], "--yes", "--days", "0"],
     ("plan", 0): lambda desk: desk.rules(),
     ("plan", 2): lambda desk: desk.rules(protected=False),
     ("enforce", 0): lambda desk: [*desk.rules(protected=False), "--yes"],
@@ -159,7 +160,9 @@ CASES: dict[tuple[str, int], Callable[[Desk], list[str]]] = {
     ("detach", 0): lambda desk: [*desk.surplus(), "--yes"],
     ("detach", 2): Desk.stays,
     ("access", 0): lambda desk: [*desk.rules(), "--model", NOVA],
+    ("access", 2): lambda desk: [*desk.rules(protected=False), "--model", NOVA, "--fail-on", "reached"],
     ("explain", 0): lambda desk: [*desk.rules(), "CanvasRosa", NOVA],
+    ("explain", 2): lambda desk: [*desk.rules(protected=False), "CanvasRosa", NOVA, "--fail-on", "allowed"],
     ("report", 0): lambda desk: [*desk.rules(), "--out", str(desk.folder / "report.html"), "--model", NOVA],
     ("history", 0): Desk.swept,
     ("erase", 0): lambda desk: [*desk.swept(), "nobody", "--yes"],

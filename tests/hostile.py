@@ -54,7 +54,9 @@ def spoiled(value: Any, sign: str = HOSTILE) -> Any:
         return {key if is_document else spoiled(key, sign): spoiled(one, sign) for key, one in value.items()}
     if is_dataclass(value) and not isinstance(value, type):
         found = {field.name: getattr(value, field.name) for field in fields(value) if field.init}
-        return replace(value, **{name: spoiled(one, sign) for name, one in found.items()})
+        # An empty source identity stays empty, because it decides which session of a role a row has.
+        texts = {name: one for name, one in found.items() if one or name != "source_identity"}
+        return replace(value, **{name: spoiled(one, sign) for name, one in texts.items()})
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return type(value)(*(spoiled(one, sign) for one in value))
     if isinstance(value, list | tuple | set | frozenset):

@@ -23,7 +23,7 @@ class Inbox:
 
     @property
     def texts(self) -> list[str]:
-        return [message["Message"] for message in self._got]
+        return [_text(message) for message in self._got]
 
     def __call__(self, subject: str) -> str:
         waited(lambda: bool(self._found(subject)), f"a message about {subject}")
@@ -33,7 +33,12 @@ class Inbox:
         for message in self._sqs.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10).get("Messages", []):
             self._got.append(json.loads(message["Body"]))
             self._sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
-        return [message["Message"] for message in self._got if subject in message["Subject"]]
+        return [_text(message) for message in self._got if subject in message["Subject"]]
+
+
+def _text(message: dict[str, str]) -> str:
+    """The text of an alert, which a queue gets as JSON; of an alarm, the whole message."""
+    return str(json.loads(message["Message"]).get("text", message["Message"]))
 
 
 def subscribed(client: Callable[[str], Any], topic: str) -> Inbox:

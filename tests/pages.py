@@ -97,6 +97,18 @@ def rows(root: Element) -> dict[tuple[str, str], tuple[str, str, list[Element]]]
 
 
 def findings(root: Element) -> list[list[str]]:
-    """The rows of the list of findings, with the text of each cell."""
-    _, *lines = root.ids["findings"].all("tr")
+    """The rows of the lists of findings, with the text of each cell."""
+    lines = [line for body in root.ids["findings"].all("tbody") for line in body.all("tr")]
     return [[cell.text.strip() for cell in line.children] for line in lines]
+
+
+def rows_of_table(root: Element, name: str) -> list[dict[str, str]]:
+    """The rows of the table with this ID: the text of each cell by the head of its column. Empty without the table."""
+    table = root.ids[name]
+    if table.tag != "table":
+        return []
+    heads = [head.text for head in table.one("thead").all("th", scope="col")]
+    return [
+        dict(zip(heads, (" ".join(cell.text.split()) for cell in line.children), strict=True))
+        for line in table.one("tbody").all("tr")
+    ]

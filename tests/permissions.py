@@ -29,7 +29,14 @@ class Rights:
             yield from document["Statement"]
 
     def may(self, action: str, resource: str, context: Mapping[str, str]) -> bool:
-        return judge(self.policies, action, resource, context).allowed
+        """Whether the code of the function can do this."""
+        own = {"lambda:SourceFunctionArn": next(self._sources(), "")}
+        return judge(self.policies, action, resource, {**own, **context}).allowed
+
+    def _sources(self) -> Iterator[str]:
+        for statement in self.statements():
+            if statement.get("Sid") == "OnlyThisFunction":
+                yield statement["Condition"]["ArnNotEquals"]["lambda:SourceFunctionArn"]
 
 
 def who_may(rights: Iterable[Rights], action: str, resource: str, context: Mapping[str, str]) -> set[str]:
@@ -70,22 +77,24 @@ def lines(rights: Iterable[Rights]) -> set[Line]:
     for of_one in rights:
         logs = f"log-group:{of_one.function.replace('Function', 'Logs')}:*"
         for statement in of_one.statements():
+            # The deny is the same for all functions, except that each names itself.
+            itself = f"function:{of_one.function}"
             targets = {short(target) for target in resources(statement)}
             if own <= targets:
                 targets = targets - own | {"the functions' roles"}
             if logs in targets:
                 targets = targets - {logs} | {"its own log group"}
             found |= {
-                (of_one.function, statement["Effect"], action, target, _condition(statement))
+                (of_one.function, statement["Effect"], action, target, _condition(statement, itself))
                 for action in actions(statement)
                 for target in targets
             }
     return found
 
 
-def _condition(statement: Mapping[str, Any]) -> str:
+def _condition(statement: Mapping[str, Any], itself: str) -> str:
     return " and ".join(
-        f"{operator} {key} {' or '.join(map(short, _list(values)))}"
+        f"{operator} {key} {' or '.join(map(short, _list(values)))}".replace(itself, "the function itself")
         for operator, keys in statement.get("Condition", {}).items()
         for key, values in keys.items()
     )
@@ -155,9 +164,9 @@ def of_stack(stack: str) -> list[Rights]:
     # In boto3's types a policy document is a string or a mapping, but a client always returns a mapping.
     iam: Any = boto3.client("iam")
     functions = boto3.client("lambda")
-    resources = boto3.client("cloudformation").describe_stack_resources(StackName=stack)["StackResources"]
+    pages = boto3.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=stack)
     rights = []
-    for resource in resources:
+    for resource in (each for page in pages for each in page["StackResourceSummaries"]):
         if resource["ResourceType"] != "AWS::Lambda::Function":
             continue
         role = functions.get_function_configuration(FunctionName=resource["PhysicalResourceId"])["Role"]

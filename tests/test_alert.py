@@ -13,7 +13,7 @@ from rolewarden.verdicts import RECOMMENDATIONS, Reason
 from tests.conftest import ROOT, sample
 
 MOVES = "docs/how-to/runbook.md, Changes to Rolewarden itself"
-LINKS = {"Console:", "Versions:", "Look:"}
+LINKS = {"Console:", "Versions:", "Command:"}
 """The lines before the first ones that are not folded."""
 
 
@@ -44,16 +44,17 @@ def test_the_alert_of_an_unenforceable_role_has_the_reason_the_recommended_actio
     alert = alert_of("finding_role")
     assert alert.headline == "Rolewarden: role CanvasFull cannot be protected: quota full"
     assert rows(alert) == {
-        "What": "role CanvasFull lacks only-nova-and-sonnet, and Rolewarden cannot protect it",
+        "What": "role CanvasFull lacks only-nova-and-sonnet, and Rolewarden cannot protect it: "
+        "until you act, a missing guardrail denies its users nothing",
         "Used by": "research/fatima",
         "Who": "arn:aws:iam::111122223333:user/mallory",
         "Call": "TagRole at 2026-11-23T08:00:12Z",
         "From": "198.51.100.66, aws-cli/2.31.0 md/awscrt#0.27.6 ua/2.1 os/linux lang/python#3.13.7",
-        "Done": "nothing (quota full)",
+        "Done": "changed nothing (quota full)",
         "Why": "AttachRolePolicy: LimitExceeded: Cannot exceed quota for PoliciesPerRole: 10",
         "To do": RECOMMENDATIONS[Reason.QUOTA],
         "Console": "https://console.aws.amazon.com/iam/home?region=us-east-1#/roles/details/CanvasFull",
-        "Look": "aws iam list-attached-role-policies --role-name CanvasFull",
+        "Command": "aws iam list-attached-role-policies --role-name CanvasFull",
         "Runbook": "docs/how-to/runbook.md, UnenforceableAlarm",
         "Account": "111122223333, us-east-1",
     }
@@ -61,7 +62,7 @@ def test_the_alert_of_an_unenforceable_role_has_the_reason_the_recommended_actio
 
 def test_an_alert_separates_attached_policies_from_missing_ones():
     alert = alert_of("finding_role", missing=["a", "b"], attached=["a"])
-    assert rows(alert)["What"] == "role CanvasFull lacks b, and Rolewarden cannot protect it"
+    assert rows(alert)["What"].startswith("role CanvasFull lacks b, and Rolewarden cannot protect it: ")
     assert rows(alert)["Done"] == "attached a (quota full)"
 
 
@@ -173,7 +174,7 @@ def test_the_alert_of_an_edited_guardrail_has_the_caller_and_a_command_that_show
     assert rows(alert)["Done"] == "restored the default version of the policy to what guardrails.yaml says"
     arn = "arn:aws:iam::111122223333:policy/rolewarden/no-generative-ai"
     assert rows(alert)["Versions"] == f"aws iam list-policy-versions --policy-arn {arn}"
-    assert rows(alert)["Look"] == f"aws iam get-policy-version --policy-arn {arn} --version-id VERSION"
+    assert rows(alert)["Command"] == f"aws iam get-policy-version --policy-arn {arn} --version-id VERSION"
     assert rows(alert)["Console"].endswith(
         "#/policies/details/arn%3Aaws%3Aiam%3A%3A111122223333%3Apolicy%2Frolewarden%2Fno-generative-ai"
     )
@@ -184,7 +185,7 @@ def test_the_alert_of_a_deleted_guardrail_says_that_it_was_created_again():
     assert alert.headline == "Rolewarden: guardrail no-generative-ai was deleted and is restored"
     assert rows(alert)["Who"] == "not known: a scheduled check found it, and not an event"
     assert rows(alert)["Done"] == "created the policy again; the next sweep attaches it to every role that needs it"
-    assert rows(alert)["Look"] == (
+    assert rows(alert)["Command"] == (
         "aws iam list-entities-for-policy --policy-arn arn:aws:iam::111122223333:policy/rolewarden/no-generative-ai"
     )
 
@@ -198,11 +199,11 @@ def test_the_alert_of_a_contested_role_names_every_actor():
         "Used by": "analytics default-user",
         "Who": "arn:aws:sts::111122223333:assumed-role/Infrastructure/terraform, 3 times",
         "From": "203.0.113.80, APN/1.0 HashiCorp/1.0 Terraform/1.9.5",
-        "Last": "DetachRolePolicy at 2026-11-23T08:00:12Z",
+        "Last call": "DetachRolePolicy at 2026-11-23T08:00:12Z",
         "Done": "attached no-generative-ai each time, and continues to do so",
         "To do": "",
         "Console": "https://console.aws.amazon.com/iam/home?region=us-east-1#/roles/details/CanvasAnalytics",
-        "Look": "aws iam list-attached-role-policies --role-name CanvasAnalytics",
+        "Command": "aws iam list-attached-role-policies --role-name CanvasAnalytics",
         "Runbook": "docs/how-to/runbook.md, ContestedAlarm",
         "Account": "111122223333, us-east-1",
     }
@@ -228,7 +229,7 @@ def test_the_alert_of_tampering_has_the_call_in_the_event_history():
         "To do": "if this change is not intended, restore the stack (docs/how-to/runbook.md, Restore the stack), then "
         "run `rolewarden sweep`",
         "Console": f"https://console.aws.amazon.com/cloudtrailv2/home?region=us-east-1#/events/{event_id}",
-        "Look": "aws cloudtrail lookup-events --region us-east-1 --lookup-attributes "
+        "Command": "aws cloudtrail lookup-events --region us-east-1 --lookup-attributes "
         f"AttributeKey=EventId,AttributeValue={event_id}",
         "Runbook": MOVES,
         "Account": "111122223333, us-east-1",
@@ -293,7 +294,7 @@ def test_the_alert_of_a_changed_event_source_mapping_names_it_and_its_queue_even
 def test_an_alert_of_tampering_in_another_account_names_it_and_the_command_that_shows_missing_parts(name):
     alert_of = rows(compose(sample(name), "aws"))
     assert alert_of["Account"] == f"222233334444, {sample(name)['region']}"
-    assert f"--region {sample(name)['region']} " in alert_of["Look"]
+    assert f"--region {sample(name)['region']} " in alert_of["Command"]
     assert alert_of["What"].endswith(": Rolewarden may miss changes to roles, or fail to remediate them, from now on")
     assert "run `rolewarden doctor`" in alert_of["To do"]
 
@@ -341,7 +342,7 @@ def test_links_lead_to_the_console_of_the_partition(partition, region, host):
 def test_an_alert_of_a_partition_without_a_known_console_has_a_command_and_no_link():
     alert = alert_of("finding_role", partition="aws-iso")
     assert "https" not in alert.body
-    assert "Look" in rows(alert)
+    assert "Command" in rows(alert)
 
 
 @pytest.mark.parametrize(
@@ -364,9 +365,10 @@ def test_an_event_that_cannot_be_read_is_named_by_its_id():
 def test_line_breaks_and_control_characters_in_an_event_do_not_add_lines():
     cause = {"actor": "arn:aws:iam::1:user/a\r\nDone      all is well\x1b[2J\u202egnp", "event_name": "TagRole"}
     alert = alert_of("finding_role", role="Canvas\nFull", cause=cause)
-    assert alert.headline == 'Rolewarden: role "Canvas Full" cannot be protected: quota full'
+    assert alert.title == 'Rolewarden: role "Canvas Full" cannot be protected: quota full'
+    assert alert.headline == "Rolewarden: role 'Canvas Full' cannot be protected: quota full"
     assert rows(alert)["Who"] == '"arn:aws:iam::1:user/a Done all is well [2J gnp"'
-    assert rows(alert)["Done"] == "nothing (quota full)"
+    assert rows(alert)["Done"] == "changed nothing (quota full)"
 
 
 def test_a_name_that_no_role_can_have_gets_neither_a_link_nor_a_command_to_paste():
@@ -375,8 +377,8 @@ def test_a_name_that_no_role_can_have_gets_neither_a_link_nor_a_command_to_paste
         "self_disable_rule": {"eventID": "$(reboot)"},
         "finding_policy_restored": {"policy": "`id`"},
     }.items():
-        assert {"Console", "Look"} <= rows(alert_of(event)).keys()
-        assert not {"Console", "Look"} & rows(alert_of(event, **harmful)).keys()
+        assert {"Console", "Command"} <= rows(alert_of(event)).keys()
+        assert not {"Console", "Command"} & rows(alert_of(event, **harmful)).keys()
 
 
 LINKED = [
@@ -444,7 +446,7 @@ def test_an_unverified_caller_is_shown_as_such():
 
 def test_a_role_with_the_name_of_a_host_gets_neither_a_link_nor_a_command():
     found = rows(alert_of("finding_role", role="login.evil.example"))
-    assert not {"Console", "Look"} & found.keys()
+    assert not {"Console", "Command"} & found.keys()
 
 
 def test_other_scripts_are_kept_in_the_text_and_marked_in_the_subject():
@@ -471,6 +473,7 @@ def test_the_longest_possible_alert_is_short():
         actors = {"actors": [{**cause, "times": 7}] * 99}
         alert = compose({**sample("finding_role"), "detail-type": kind, "detail": detail | actors}, "aws")
         assert 500 < len(alert.body) <= BODY_SIZE
+        assert len(alert.linked(f"https://{'x' * 200}").body) <= BODY_SIZE
 
 
 @pytest.mark.parametrize("number", [True, -1, 0, 10**6, pytest.param(10**5000, id="huge"), 1.5, "9", None])

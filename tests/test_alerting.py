@@ -6,9 +6,12 @@ from dataclasses import replace
 import boto3
 import pytest
 from rolewarden.alert_limits import MOST_OF_ACCOUNT, MOST_OF_ACTOR, NARROWED_SECONDS, WINDOW_SECONDS
-from rolewarden.alerting import SUMMARY, Alerter
+from rolewarden.alerting import LOOK_SECONDS, SUMMARY, Alerter
 from rolewarden.errors import RetryLater
+from rolewarden.events import cause_of
+from rolewarden.held_alerts import HELD_SECONDS, HOUR
 from rolewarden.own_operations import OwnOperations
+from rolewarden.record import metrics
 from rolewarden.settings import AlertSettings
 from rolewarden.stacks import StackReader
 from rolewarden_local.aws import ACCOUNT_ID
@@ -49,7 +52,7 @@ class Desk:
             for message in messages:
                 self.sqs.delete_message(QueueUrl=self.url, ReceiptHandle=message["ReceiptHandle"])
                 found.append(json.loads(message["Body"]))
-        return {mail["Subject"]: mail["Message"] for mail in found} if found else {}
+        return {mail["Subject"]: json.loads(mail["Message"])["text"] for mail in found} if found else {}
 
     def recorded(self, name, **changes):
         event = sample(name)
@@ -83,6 +86,13 @@ def test_a_finding_with_a_row_in_the_history_is_one_mail_however_often_it_comes(
         desk.gets(event)
         desk.wait(WINDOW_SECONDS + 1)
     assert len(desk.mails()) == 1
+
+
+def test_a_mail_links_the_runbook_if_the_stack_has_its_url(desk):
+    desk.alerter.settings = replace(desk.alerter.settings, runbook="https://docs.example.com/how-to/runbook/")
+    desk.gets(desk.recorded("finding_role"))
+    [text] = desk.mails().values()
+    assert "\nRunbook:\nhttps://docs.example.com/how-to/runbook/#unenforceablealarm\n" in text
 
 
 @pytest.mark.parametrize("name", ["finding_role", "finding_subject", "finding_account", "finding_policy_restored",
@@ -191,10 +201,11 @@ def test_a_caller_with_many_different_calls_is_limited_and_named_once_and_anothe
     assert "arn:aws:iam::111122223333:user/mallory" in limit
     desk.gets(call(actor="user/eve", **rule(0)))
     assert len(desk.mails()) == 1
-    desk.wait(WINDOW_SECONDS + 1)
+    desk.wait(HELD_SECONDS + HOUR + 1)
     desk.gets({"step": SUMMARY})
     [text] = desk.mails().values()
-    assert f"{2 * MOST_OF_ACTOR} alerts about arn:aws:iam::111122223333:user/mallory" in " ".join(text.split())
+    # The sample has one ID of a call for all of them, and CloudTrail has no such call.
+    assert f"did not show the calls of {2 * MOST_OF_ACTOR} alerts" in " ".join(text.split())
 
 
 def test_a_federation_user_with_many_names_is_one_caller(desk):
@@ -445,3 +456,175 @@ def test_a_change_to_a_trail_is_a_mail_if_aws_does_not_say_what_is_logged(desk, 
     with desk.world.aws.failing("DescribeTrails", "AccessDeniedException"):
         desk.gets(trail_call("UpdateTrail", "other"))
     assert len(desk.mails()) == 1
+
+
+# Forged records.
+
+
+def forged(number, **detail):
+    """A record of a call that nobody made, with a caller of its own."""
+    return call(actor=f"user/invented{number}", eventID=f"{number:08x}-0000-4000-8000-000000000000", **detail)
+
+
+def flooded(desk):
+    """Reach the number of alerts of the account."""
+    for number in range(MOST_OF_ACCOUNT):
+        desk.gets(forged(number))
+    assert len(desk.mails()) == MOST_OF_ACCOUNT
+    assert desk.gets(forged(MOST_OF_ACCOUNT))["why"] == "held until CloudTrail shows the call"
+
+
+def changed(desk, role="CanvasFull"):
+    """A caller changes a role; gives the event of the call."""
+    statement = {"Effect": "Deny", "Action": "*", "Resource": "*"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    desk.world.iam.put_role_policy(RoleName=role, PolicyName="More", PolicyDocument=document)
+    return desk.world.event("PutRolePolicy")
+
+
+def test_forged_records_with_a_new_caller_each_time_are_a_limited_number_of_mails(desk):
+    flooded(desk)
+    [(subject, text)] = desk.mails().items()
+    assert subject == f"Rolewarden: callers caused too many alerts in account {ACCOUNT_ID}"
+    assert "sends further alerts of this kind only when CloudTrail shows their calls" in " ".join(text.split())
+    for number in range(3 * MOST_OF_ACCOUNT):
+        desk.gets(forged(1_000 + number))
+    desk.gets({"step": SUMMARY})
+    assert desk.mails() == {}
+
+
+def test_forged_records_end_in_one_summary_and_a_metric(desk, capsys):
+    flooded(desk)
+    desk.mails()
+    desk.wait(HELD_SECONDS + HOUR + 1)
+    metrics.clear_metrics()
+    desk.gets({"step": SUMMARY})
+    [text] = desk.mails().values()
+    assert "did not show the calls of 1 alerts: a caller may have forged their records" in " ".join(text.split())
+    assert f"user/invented{MOST_OF_ACCOUNT} called DisableRule" in " ".join(text.split())
+    assert f"{MOST_OF_ACCOUNT:08x}-0000-4000-8000-000000000000" in text
+    assert metrics.metric_set["UnverifiedAlerts"]["Value"] == [1.0]
+    desk.gets({"step": SUMMARY})
+    assert desk.mails() == {}
+
+
+def test_a_flood_of_forged_records_hides_no_call_that_cloudtrail_has(desk):
+    flooded(desk)
+    desk.mails()
+    event = changed(desk)
+    assert desk.gets(event)["why"] == "held until CloudTrail shows the call"
+    for number in range(20):
+        desk.gets(forged(1_000 + number))
+    desk.gets({"step": SUMMARY})
+    [subject] = desk.mails()
+    assert subject.endswith("called PutRolePolicy on role CanvasFull")
+    desk.gets({"step": SUMMARY})
+    assert desk.mails() == {}
+
+
+def test_a_call_that_cloudtrail_shows_late_is_a_mail_and_one_that_it_cannot_show_is_in_the_summary(desk):
+    flooded(desk)
+    event = changed(desk)
+    desk.gets(event)
+    desk.mails()
+    with desk.world.aws.failing("LookupEvents", "AccessDeniedException", status=403):
+        desk.gets({"step": SUMMARY})
+        assert desk.mails() == {}
+    desk.wait(LOOK_SECONDS + 1)
+    desk.gets({"step": SUMMARY})
+    [subject] = desk.mails()
+    assert "PutRolePolicy" in subject
+    desk.gets(changed(desk, "CanvasOmar"))
+    desk.wait(HELD_SECONDS + HOUR + 1)
+    with desk.world.aws.failing("LookupEvents", "AccessDeniedException", status=403):
+        desk.gets({"step": SUMMARY})
+    [text] = desk.mails().values()
+    assert "called PutRolePolicy on role CanvasOmar" in " ".join(text.split())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"userIdentity": {"arn": f"arn:aws:iam::{ACCOUNT_ID}:user/innocent"}},
+        {"eventName": "DeleteRolePolicy"},
+        {"requestParameters": {"roleName": "EnforceFunctionRole", "policyName": "More"}},
+        {"awsRegion": "eu-west-1"},
+        {"awsRegion": ["us-east-1"]},
+        {"eventID": ["x"]},
+    ],
+)
+def test_the_id_of_another_call_does_not_make_a_forged_record_true(desk, changes):
+    flooded(desk)
+    event = changed(desk)
+    desk.gets({**event, "detail": {**event["detail"], **changes}})
+    desk.mails()
+    desk.gets({"step": SUMMARY})
+    assert desk.mails() == {}
+
+
+def test_forged_records_in_the_name_of_a_caller_hide_no_call_of_that_caller(desk):
+    event = changed(desk)
+    for number in range(2 * MOST_OF_ACTOR):
+        detail = {**event["detail"], "requestParameters": {"roleName": f"Other{number}"}, "eventID": str(number)}
+        desk.gets({**event, "detail": detail})
+    desk.gets(event)
+    assert not any("on role CanvasFull" in subject for subject in desk.mails())
+    desk.gets({"step": SUMMARY})
+    [subject] = desk.mails()
+    assert subject.endswith("called PutRolePolicy on role CanvasFull")
+
+
+def test_a_caller_who_asks_for_the_summary_again_and_again_causes_one_look_at_cloudtrail(desk):
+    flooded(desk)
+    mark = desk.world.aws.mark()
+    for _ in range(10):
+        desk.gets({"step": SUMMARY})
+    assert [call.operation for call in desk.world.aws.calls(mark)].count("LookupEvents") == 1
+
+
+def test_the_number_of_forged_records_does_not_change_the_number_of_calls_to_cloudtrail(desk):
+    flooded(desk)
+    for number in range(50):
+        desk.gets(forged(2_000 + number, eventName=f"Invented{number}"))
+    event = changed(desk)
+    desk.gets(event)
+    desk.mails()
+    mark = desk.world.aws.mark()
+    desk.gets({"step": SUMMARY})
+    assert [call.operation for call in desk.world.aws.calls(mark)].count("LookupEvents") == 1
+    assert len(desk.mails()) == 1
+
+
+def test_a_caller_whose_many_calls_cloudtrail_shows_is_limited_too(desk):
+    for number in range(3 * MOST_OF_ACTOR):
+        desk.world.role(f"Made{number}")
+        desk.gets(changed(desk, f"Made{number}"))
+    desk.mails()
+    desk.gets({"step": SUMMARY})
+    mails = desk.mails()
+    assert len(mails) == MOST_OF_ACTOR + 1
+    assert [subject for subject in mails if "too many alerts" in subject]
+    desk.wait(WINDOW_SECONDS + 1)
+    desk.gets({"step": SUMMARY})
+    [text] = desk.mails().values()
+    assert f"{MOST_OF_ACTOR} alerts about arn:aws:iam::{ACCOUNT_ID}:root" in " ".join(text.split())
+
+
+def test_findings_with_invented_callers_wait_for_their_calls_too(desk):
+    flooded(desk)
+    event = changed(desk)
+    cause = {
+        "event_id": event["detail"]["eventID"],
+        "event_name": "PutRolePolicy",
+        "actor": cause_of(event["detail"]).actor,
+    }
+    invented = {
+        **cause,
+        "event_id": "0" * 8 + "-0000-4000-8000-000000000000",
+        "actor": "arn:aws:iam::111122223333:user/x",
+    }
+    desk.gets(desk.recorded("finding_role", role="Real", cause=cause))
+    desk.gets(desk.recorded("finding_role", role="Invented", cause=invented))
+    desk.mails()
+    desk.gets({"step": SUMMARY})
+    assert list(desk.mails()) == ["Rolewarden: role Real cannot be protected: quota full"]

@@ -197,6 +197,17 @@ def test_the_audit_ignores_the_calls_of_a_deployment(world):
     assert world.audit() == {"calls": 0, "backfilled": 0, "behind": False}
 
 
+@pytest.mark.parametrize("mark", ["deployment", "sweep", "operator"])
+def test_a_call_with_the_credentials_of_a_function_is_in_the_history_whatever_its_mark_says(world, mark):
+    world.protected()
+    world.audit()
+    world.role("ProductionBilling")
+    world.runtime.aws.attach("ProductionBilling", GUARDRAIL_ARN, correlation_id=f"{mark}.0a1b2c3d")
+    world.audit(again=True)
+    [row] = [row for row in world.history("ProductionBilling") if row.get("backfilled")]
+    assert (row["kind"], row["attached"]) == ("Role Remediated", ["no-generative-ai"])
+
+
 def test_the_audit_ignores_other_callers_with_the_user_agent_of_rolewarden(world):
     role = world.runtime.aws
     stranger = Aws()

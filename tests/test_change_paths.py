@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Set
 from datetime import date
 from typing import NamedTuple
@@ -165,8 +166,9 @@ def test_each_access_path_is_open_exactly_if_an_evaluator_that_is_not_ours_allow
     targets = [target for target in targets_of(found, "aws") if target.name in case.lost | case.gained]
     assert len(targets) == len(case.lost | case.gained)
     for one in found:
-        policies = {policy.name: policy.document for policy in compile_guardrail(one.guardrails["a"], "aws")}
-        denials = Denials(statement for document in policies.values() for statement in document["Statement"])
+        compiled = compile_guardrail(one.guardrails["a"], "aws")
+        policies = {policy.name: json.dumps(policy.document) for policy in compiled}
+        denials = Denials(statement for policy in compiled for statement in policy.document["Statement"])
         for target in targets:
             denied = [any(is_denied(policies, request) for request in call) for call in target.calls]
             assert denials.covers(target) == all(denied), target

@@ -163,7 +163,11 @@ def test_a_renamed_guardrail_is_said_to_be_renamed_and_a_changed_one_as_well():
     renamed = BASE.replace("strict", "nothing-generative")
     [guardrail] = compared(BASE, renamed).guardrails
     assert (guardrail.change, guardrail.renamed_from, bool(guardrail.access)) == ("renamed", "strict", False)
-    assert list(guardrail.lines()) == ["guardrail nothing-generative: renamed from strict, no access changes"]
+    assert list(guardrail.lines()) == [
+        "guardrail nothing-generative: renamed from strict, no access changes",
+        "  roles get nothing-generative first, and strict stays attached until `rolewarden detach` detaches it; both "
+        "count against the quota",
+    ]
     [both] = compared(BASE, renamed.replace("assistants: {deny: all}", "pass_roles: [X]")).guardrails
     assert (both.change, both.renamed_from) == ("renamed", "strict")
     assert "AWS's assistants in Canvas" in both.access.gained["path"]
@@ -174,6 +178,44 @@ def test_a_renamed_guardrail_is_said_to_be_renamed_and_a_changed_one_as_well():
     )
     found = compared(BASE, other.replace("[strict]", "[x]")).guardrails
     assert {(one.name, one.change) for one in found} == {("x", "added"), ("strict", "removed")}
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ("surplus: detach", "roles get later first, and earlier is detached afterwards"),
+        ("mode: observe", "earlier stays attached, because every guardrail is in observe mode"),
+    ],
+)
+def test_a_renamed_guardrail_is_said_to_stay_or_to_go_by_the_new_rules(keys, expected):
+    rules = "guardrails:\n  {}: {{bedrock: {{deny: all}}}}\nassignments: [{{guardrails: [{}]}}]\n"
+    earlier, later = (rules.format(name, name) for name in ("earlier", "later"))
+    [guardrail] = compared(earlier, f"{keys}\n{later}").guardrails
+    assert guardrail.on_roles == expected
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ("surplus: keep", "strict stays attached until `rolewarden detach` detaches it"),
+        ("surplus: detach", "strict is detached from its roles"),
+    ],
+)
+def test_a_removed_guardrail_is_said_to_stay_or_to_go_by_the_new_rules(keys, expected):
+    strict = "  strict: {bedrock: {deny: all}}\n"
+    rules = f"guardrails:\n  a: {{jumpstart: {{deny: all}}}}\n{strict}assignments: [{{guardrails: [a]}}]\n"
+    without = rules.replace(strict, "")
+    [removed] = compared(rules, f"{keys}\n{without}").guardrails
+    assert removed.on_roles == expected
+    assert f"  {expected}" in removed.lines()
+
+
+def test_a_renamed_guardrail_in_observe_mode_is_said_to_reach_no_role():
+    b = "  b: {{assistants: {{deny: all}}}}\n"
+    rules = "guardrails:\n  {}: {{bedrock: {{deny: all}}{}}}\n" + b + "assignments: [{{guardrails: [{}, b]}}]\n"
+    later = "surplus: detach\n" + rules.format("later", ", mode: observe", "later")
+    [guardrail] = compared(rules.format("earlier", "", "earlier"), later).guardrails
+    assert guardrail.on_roles.startswith("no role gets later, which is in observe mode")
 
 
 def test_an_assignment_that_comes_first_takes_subjects_of_the_next_one():
@@ -270,8 +312,8 @@ def test_the_targets_are_denied_as_an_evaluator_that_is_not_ours_says():
                 text = f"guardrails: {{g: {guardrail}}}\nassignments: [{{guardrails: [g]}}]\n"
                 found = rules(text)
                 compiled = compile_guardrail(found.guardrails["g"], "aws")
-                policies = {policy.name: policy.document for policy in compiled}
-                denials = Denials(one for document in policies.values() for one in document["Statement"])
+                policies = {policy.name: json.dumps(policy.document) for policy in compiled}
+                denials = Denials(one for policy in compiled for one in policy.document["Statement"])
                 targets = targets_of([found], "aws")
                 models = [target for target in targets if target.kind != "path"]
                 for target in [*random.Random(1).sample(models, 8), *(one for one in targets if one.kind == "path")]:

@@ -21,6 +21,7 @@ from tests.conftest import TODAY
 pytestmark = pytest.mark.long
 
 OURS = policy_arn("", "aws", ACCOUNT_ID)
+AWS_OWNED = "arn:aws:iam::aws:policy/"
 NOVA, CLAUDE = "amazon.nova-pro-v1:0", "anthropic.claude-3-5-haiku-20241022-v1:0"
 FLAN, MISTRAL = "huggingface-text2text-flan-t5-xl", "huggingface-llm-mistral-7b-instruct"
 FOUR = [argument for model in (NOVA, CLAUDE, FLAN, MISTRAL) for argument in ("--model", model)]
@@ -95,7 +96,38 @@ def test_the_names_of_the_shipped_guardrails_say_which_models_stay_open(protecte
     assert opened("ravi") == set(models)  # The role of this user profile has no guardrail.
 
 
+def test_with_the_managed_policies_of_aws_no_decision_depends_on_a_key_that_canvas_does_not_send(protected):
+    found = json_answer("access", *FOUR)
+    assert {verdict["allowed"] for verdict in found["verdicts"]} == {True, False}
+    assert [verdict["undecided"] for verdict in found["verdicts"] if verdict["undecided"]] == []
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "sagemaker:CreateTrainingJob training-job/canvas-a",
+        "sagemaker:CreateAutoMLJobV2 automl-job/canvas-a",
+        "sagemaker:CreateModel model/canvas-a",
+        "sagemaker:CreateEndpointConfig endpoint-config/canvas-a",
+        "sagemaker:CreateEndpoint endpoint/canvas-a",
+        "sagemaker:InvokeEndpoint endpoint/canvas-a",
+    ],
+)
+def test_classic_machine_learning_works_under_the_shipped_guardrails(protected, call):
+    action, name = call.split(" ")
+    for role in ("CanvasOmar", "CanvasRosa"):
+        [found] = protected.iam.simulate_principal_policy(
+            PolicySourceArn=f"arn:aws:iam::{ACCOUNT_ID}:role/{role}",
+            ActionNames=[action],
+            ResourceArns=[f"arn:aws:sagemaker:us-east-1:{ACCOUNT_ID}:{name}"],
+        )["EvaluationResults"]
+        assert found["EvalDecision"] == "allowed", (role, found)
+
+
 def test_a_profile_reaches_the_models_of_its_domains_bedrock_role(protected):
+    assert not cells(*FOUR)["omar", NOVA]["allowed"]  # As AWS sets it up, this role can call no model.
+    arn = f"{AWS_OWNED}AmazonSageMakerCanvasAIServicesAccess"
+    protected.iam.attach_role_policy(RoleName="CanvasBedrockAnalytics", PolicyArn=arn)
     assert cells(*FOUR)["omar", NOVA]["allowed"]
     protected.iam.attach_role_policy(RoleName="CanvasBedrockAnalytics", PolicyArn=f"{OURS}no-generative-ai")
     assert not cells(*FOUR)["omar", NOVA]["allowed"]
@@ -126,6 +158,9 @@ ON_DEMAND = f"arn:aws:bedrock:us-east-1::foundation-model/{NOVA}"
     ids=["profiles are denied", "answers as a stream are not", "batch jobs are not", "Mantle is not"],
 )
 def test_a_model_is_reached_if_one_bedrock_route_is_allowed(world, statements, route):
+    allow = {"Effect": "Allow", "Action": ["bedrock:*", "bedrock-mantle:*"], "Resource": "*"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": allow})
+    world.iam.put_role_policy(RoleName="CanvasRosa", PolicyName="every-route", PolicyDocument=document)
     deny(world, "CanvasRosa", *statements)
     verdict = cells("--model", NOVA)["rosa", NOVA]
     assert (verdict["allowed"], verdict["route"]) == (True, route)
@@ -355,7 +390,7 @@ def test_an_explanation_has_statement_policy_guardrail_assignment_and_caller(wor
 def test_an_explanation_of_an_allowed_model_names_the_missing_guardrails(world):
     found = json_answer("explain", "CanvasRosa", CLAUDE)
     assert (found["allowed"], found["verdict"], found["missing"]) == (True, "drifted", ["only-nova-and-sonnet"])
-    assert [reason["policy"] for reason in found["reasons"]] == ["AmazonSageMakerCanvasFullAccess"]
+    assert [reason["policy"] for reason in found["reasons"]] == ["AmazonSageMakerCanvasAIServicesAccess"]
     assert found["reasons"][0]["attached"] is None
 
 

@@ -2,15 +2,18 @@
 
 import boto3
 import pytest
+from rolewarden import __version__
 from rolewarden.aws import Aws
 from rolewarden.errors import Refused
 from rolewarden.verdicts import Reason
 from rolewarden_cli.account import OperatorCalls
 from rolewarden_cli.doctor import BESIDE_WORKERS
+from rolewarden_cli.main import app
 from rolewarden_cli.protect import Protection, text
 from rolewarden_local.aws import ACCOUNT_ID
 from rolewarden_local.emulated import stacksets
 from rolewarden_local.emulated.organization import MANAGEMENT
+from typer.testing import CliRunner
 
 from tests.clinic import ALARMS, BUS, Clinic
 from tests.commands import json_answer, rolewarden
@@ -37,6 +40,7 @@ def test_a_stack_in_good_order_has_a_line_for_each_check_and_exit_code_0(clinic)
     checks = json_answer("doctor", *clinic.options)["checks"]
     assert {check["level"] for check in checks} == {"ok"}
     assert [check["what"] for check in checks] == [
+        "version",
         "rules",
         "subscriptions",
         "alarms",
@@ -48,6 +52,36 @@ def test_a_stack_in_good_order_has_a_line_for_each_check_and_exit_code_0(clinic)
         "trail",
         "other regions",
     ]
+
+
+@pytest.mark.parametrize(
+    ("deployed", "message", "recommendation"),
+    [
+        (None, f"the stack does not say its version, and this command is for {__version__}", "`sam build && sam"),
+        ("0.0.9", f"the stack has version 0.0.9, and this command is for {__version__}", "`sam build && sam deploy`"),
+        ("0.10.0", f"the stack has version 0.10.0, and this command is for {__version__}", "rolewarden-0.10.0-py3-"),
+    ],
+)
+def test_another_version_of_the_stack_is_a_finding_with_the_command_that_fits(
+    clinic, monkeypatch, deployed, message, recommendation
+):
+    answer = clinic.world.sweeper.handle_event
+    other = {"version": deployed} if deployed else {}
+
+    def run(_, __, event):
+        found = answer(event)
+        return {**{key: value for key, value in found.items() if key != "version"}, **other}
+
+    monkeypatch.setattr(OperatorCalls, "run", run)
+    checks = json_answer("doctor", *clinic.options, exit_code=2)["checks"]
+    [check] = [check for check in checks if check["what"] == "version"]
+    assert (check["level"], check["message"]) == ("fail", message)
+    assert recommendation in check["recommendation"]
+
+
+def test_the_version_names_the_version_of_the_stack():
+    result = CliRunner().invoke(app, ["--version"])
+    assert result.stdout == f"rolewarden {__version__}, for a stack of version {__version__}\n"
 
 
 def subscribe_without_confirmation(clinic):
@@ -195,7 +229,11 @@ def test_a_function_that_cannot_be_invoked_fails_the_rules_and_the_event_path(cl
         raise Refused(Reason.ACCESS_DENIED, "no")
 
     monkeypatch.setattr(OperatorCalls, "run", refuse)
-    assert {(level, what) for level, what, _ in problems(clinic)} == {("fail", "rules"), ("fail", "event path")}
+    assert {(level, what) for level, what, _ in problems(clinic)} == {
+        ("fail", "version"),
+        ("fail", "rules"),
+        ("fail", "event path"),
+    }
 
 
 def test_each_line_fits_80_columns_and_begins_with_the_level(clinic):
@@ -205,7 +243,7 @@ def test_each_line_fits_80_columns_and_begins_with_the_level(clinic):
     lines = result.stdout.splitlines()
     assert max(map(len, lines)) <= 80
     assert {line.split()[0] for line in lines if not line.startswith(" ")} == {"ok", "fail"}
-    assert sum(not line.startswith(" ") for line in lines) == 10
+    assert sum(not line.startswith(" ") for line in lines) == 11
     text = " ".join(line.strip() for line in lines)
     assert "fail  alarms: SweepErrorsAlarm is in ALARM: follow docs/how-to/runbook.md, ErrorsAlarm" in text
     assert all(f"fail  alarms: {alarm}" not in text for alarm in ALARMS[:1])
@@ -219,7 +257,7 @@ def test_a_stack_of_a_member_account_whose_operation_failed_is_named(company, mo
     assert [(c["level"], c["message"]) for c in checks if c["what"] == "StackSets"] == [
         ("ok", "the last operation succeeded in 1 places")
     ]
-    [stack_set] = stacksets._SETS.values()
+    [stack_set] = stacksets.EXISTING.values()
     stack_set.made[MEMBER, "us-east-1"] = {"Status": "OUTDATED", "StatusReason": "rolewarden-sweep already exists"}
     checks = json_answer("doctor", *clinic.options, exit_code=2)["checks"]
     [failed] = [check for check in checks if check["what"] == "StackSets"]
@@ -230,7 +268,7 @@ def test_a_stack_of_a_member_account_whose_operation_failed_is_named(company, mo
 @pytest.mark.parametrize("administrator", [ACCOUNT_ID, "222222222222"])
 def test_a_service_control_policy_that_stops_the_operator_is_a_warning(clinic, administrator):
     clinic.parameters["OperatorArn"] = operator = f"arn:aws:iam::{ACCOUNT_ID}:role/on-call"
-    assert json_answer("doctor", *clinic.options)["checks"][7]["what"] == "operator"
+    assert json_answer("doctor", *clinic.options)["checks"][8]["what"] == "operator"
     clinic.aws.organize("o-exampleorg1", {"ou-root-canvas": {ACCOUNT_ID}}, administrator=administrator)
     organizations = boto3.client("organizations", aws_access_key_id=MANAGEMENT, aws_secret_access_key="-")
 

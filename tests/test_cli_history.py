@@ -122,18 +122,20 @@ WELL = Status("111122223333", "us-east-1", NOW, SWEPT, None, 3, 0, (), (), 0)
 
 
 @pytest.mark.parametrize(
-    ("change", "is_well"),
+    ("change", "holding"),
     [
-        ({}, True),
-        ({"last_sweep": None}, False),
-        ({"last_sweep": SweepSeen(NOW - timedelta(hours=49), {"roles": 3}, missed=False)}, False),
-        ({"last_sweep": SweepSeen(NOW, {"roles": 3}, missed=True)}, False),
-        ({"contested": (ContestedRole("CanvasRosa", 3, NOW, ()),)}, False),
-        ({"unenforceable": (object(),)}, False),
+        ({}, set()),
+        ({"last_sweep": None}, {"sweep"}),
+        ({"last_sweep": SweepSeen(NOW - timedelta(hours=49), {"roles": 3}, missed=False)}, {"sweep"}),
+        ({"last_sweep": SweepSeen(NOW, {"roles": 3}, missed=True)}, {"sweep"}),
+        ({"contested": (ContestedRole("CanvasRosa", 3, NOW, ()),)}, {"contested"}),
+        ({"unenforceable": (object(),)}, {"unprotected"}),
+        ({"last_sweep": SweepSeen(NOW, {"roles": 3, "surplus": 1}, missed=False)}, {"surplus"}),
     ],
 )
-def test_the_status_is_good_after_a_recent_complete_sweep_without_findings(change, is_well):
-    assert replace(WELL, **change).is_well is is_well
+def test_the_status_names_each_condition_that_holds(change, holding):
+    conditions = replace(WELL, **change).conditions
+    assert {name for name, holds in conditions.items() if holds} == holding
 
 
 @pytest.mark.parametrize("command", ["history", "status"])

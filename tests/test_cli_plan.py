@@ -16,6 +16,7 @@ from rolewarden_local.scenes.seed import seed
 
 from tests.commands import json_answer, rolewarden
 from tests.conftest import TODAY
+from tests.guardrail_texts import BY_DOMAIN
 
 pytestmark = pytest.mark.long
 
@@ -65,7 +66,7 @@ def test_each_role_has_its_verdict_its_slots_and_its_users(world):
     _, roles = planned()
     rosa, full, exempt = roles["CanvasRosa"], roles["CanvasFull"], roles["CanvasBreakGlass"]
     assert (rosa["before"], rosa["verdict"], rosa["missing"]) == ("drifted", "compliant", ["only-nova-and-sonnet"])
-    assert (rosa["attached_policies"], rosa["quota"]) == (1, 10)
+    assert (rosa["attached_policies"], rosa["quota"]) == (3, 10)
     [subject] = rosa["subjects"]
     assert (subject["account"], subject["region"]) == (ACCOUNT_ID, "us-east-1")
     assert (subject["domain_name"], subject["user_profile"]) == ("research", "rosa")
@@ -299,3 +300,26 @@ def test_the_plan_names_the_subjects_that_have_an_assignment_by_a_choice(world_w
     text = " ".join(printed.getvalue().split())
     assert "assignment 1 matches research/rosa now denies less than the last assignment and matches by tags" in text
     assert ("assignment 3 matches no subject of this account now" in text) == bool(organization)
+
+
+@pytest.mark.parametrize(
+    ("keys", "change", "text"),
+    [
+        ("", "kept", "only-nova-and-sonnet stays attached to CanvasResearch, CanvasRosa, and denies, until `rolewarden "
+                     "detach` detaches it Until then, it counts against the quota of attached policies."),
+        ("surplus: detach\n", "retired", "only-nova-and-sonnet is detached from 2 roles after the policies that they "
+                                         "need, then deleted"),
+    ],
+)  # fmt: skip
+def test_plan_says_before_a_rename_what_happens_to_the_earlier_policy(world_with, tmp_path, keys, change, text):
+    world_with(BY_DOMAIN).protected()
+    file = tmp_path / "renamed.yaml"
+    file.write_text(keys + BY_DOMAIN.replace("only-nova-and-sonnet", "two-families"))
+    plan, roles = planned("--guardrails", str(file))
+    assert plan["policies"]["only-nova-and-sonnet"] == change
+    rosa, stays = roles["CanvasRosa"], change == "kept"
+    assert rosa["attached"] == ["two-families"]
+    assert rosa["surplus" if stays else "detached"] == ["only-nova-and-sonnet"]
+    assert text in " ".join(rolewarden("plan", "--guardrails", str(file)).stdout.split())
+    done = json_answer("enforce", "--yes", "--despite-stack", "--guardrails", str(file), exit_code=2)
+    assert (done["postponed"], "only-nova-and-sonnet" in done["policies"]) == ([], not stays)

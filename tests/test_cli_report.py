@@ -4,10 +4,12 @@ import hashlib
 import json
 
 import pytest
+from rolewarden_cli.account import OperatorCalls
 
+from tests.clinic import Clinic
 from tests.commands import rolewarden
 from tests.conftest import ROOT
-from tests.pages import Page, figure, findings, rows
+from tests.pages import Page, figure, findings, rows, rows_of_table
 
 pytestmark = pytest.mark.long
 
@@ -52,4 +54,57 @@ def test_the_report_names_its_rules_and_its_caller(reported):
 def test_an_unwritable_file_is_an_error_of_one_line(world, tmp_path):
     result = rolewarden("report", "-o", str(tmp_path / "none" / "report.html"), *MODELS)
     assert result.exit_code == 1
-    assert "report.html: cannot be written: No such file or directory" in result.stderr
+    assert "is missing: make it, or give another file with --out" in " ".join(result.stderr.split())
+
+
+def test_the_report_says_what_has_changed_since_an_earlier_one(world, tmp_path):
+    world.protected()
+    earlier, later = tmp_path / "earlier.html", tmp_path / "later.html"
+    assert rolewarden("report", "-o", str(earlier), *MODELS).exit_code == 0
+    world.detach("CanvasRosa", "only-nova-and-sonnet")
+    result = rolewarden("report", "-o", str(later), "--since-report", str(earlier), *MODELS)
+    assert result.exit_code == 0, result.output
+    changes = rows_of_table(Page(later.read_text(encoding="utf-8")).root, "changes-table")
+    state = {"What changed": "state of a role", "Whom or what": "CanvasRosa"}
+    assert {**state, "In the earlier report": "compliant", "In this report": "drifted"} in changes
+    assert "people can use more models" in {change["What changed"] for change in changes}
+
+
+def test_an_earlier_report_that_is_none_is_an_error_of_one_line_before_any_call(world, tmp_path, monkeypatch):
+    monkeypatch.setattr("rolewarden_cli.inventory.take", None)
+    other = tmp_path / "other.html"
+    other.write_text("<p>no report</p>")
+    result = rolewarden("report", "-o", str(tmp_path / "report.html"), "--since-report", str(other), *MODELS)
+    assert result.exit_code == 1
+    assert "other.html: has no data of a report" in result.stderr
+
+
+def test_the_report_of_a_deployed_stack_has_its_sweeps_alarms_and_settings(world, tmp_path, monkeypatch):
+    clinic = Clinic(world, monkeypatch)
+    clinic.parameters["SweepInterval"] = "1h"
+    names = {"BindingsTable": "BINDINGS_TABLE", "HistoryTable": "HISTORY_TABLE"}
+    tables = [(logical, "AWS::DynamoDB::Table", world.environment[key]) for logical, key in names.items()]
+    stack = clinic.stack._replace(resources=(*clinic.stack.resources, *tables))
+    monkeypatch.setattr(OperatorCalls, "stack", lambda *_: stack)
+    world.sweep()
+    file = tmp_path / "report.html"
+    result = rolewarden("report", "-o", str(file), *MODELS, *clinic.options)
+    assert result.exit_code == 0, result.output
+    root = Page(file.read_text(encoding="utf-8")).root
+    [sweeps, drills] = rows_of_table(root, "regularity")
+    assert (sweeps["Times"], drills["Times"]) == ("1", "0")
+    assert {"Alarm": "HeartbeatAlarm", "State now": "INSUFFICIENT_DATA"} in rows_of_table(root, "alarms")
+    [scope] = rows_of_table(root, "scope-table")
+    assert (scope["Stack"], scope["Last full evaluation"] == "not known") == ("deployed covers us-east-1", False)
+    assert "every 1h" in root.ids["alive"].text
+
+
+def test_without_actors_the_report_has_no_caller_and_no_approver(world, tmp_path):
+    world.protected()
+    world.enforce(world.detach("CanvasAnalytics", "no-generative-ai"))
+    file = tmp_path / "report.html"
+    assert rolewarden("report", "-o", str(file), "--without-actors", *MODELS).exit_code == 0
+    html = file.read_text(encoding="utf-8")
+    assert "security team" not in html
+    assert "without callers" in html
+    assert "arn:aws:sts" not in html

@@ -11,9 +11,11 @@ from rolewarden_cli import access as accesses
 from rolewarden_cli import inventory, options
 from rolewarden_cli.account import InferenceProfile, OperatorCalls
 from rolewarden_cli.connect import Where, connected
+from rolewarden_cli.documents import Document, asks_where
 from rolewarden_cli.models import models
 from rolewarden_local.aws import ACCOUNT_ID
 from rolewarden_local.emulated.organization import MANAGEMENT
+from rolewarden_local.scenes.seed import CANVAS_POLICIES
 
 from tests.commands import json_answer, rolewarden
 from tests.conftest import TODAY
@@ -124,9 +126,8 @@ def test_a_denial_of_prevention_is_told_from_that_of_another_policy(company, rea
 
 def test_a_denial_by_missing_permissions_is_not_attributed_to_the_organization(company):
     deny({"Action": "*", "Resource": f"arn:aws:bedrock:*::foundation-model/{NOVA}"})
-    company.iam.detach_role_policy(
-        RoleName="CanvasRosa", PolicyArn="arn:aws:iam::aws:policy/AmazonSageMakerCanvasFullAccess"
-    )
+    for arn in CANVAS_POLICIES:
+        company.iam.detach_role_policy(RoleName="CanvasRosa", PolicyArn=arn)
     for policy in company.iam.list_role_policies(RoleName="CanvasRosa")["PolicyNames"]:
         company.iam.delete_role_policy(RoleName="CanvasRosa", PolicyName=policy)
     found = cells("--model", NOVA, "--model", TITAN)
@@ -185,6 +186,7 @@ def test_each_region_is_evaluated_like_a_call_to_it_and_a_profile_needs_all_its_
         )
 
     monkeypatch.setattr(OperatorCalls, "inference_profiles", profiles)
+    put(company, "CanvasRosa", {"Effect": "Allow", "Action": "bedrock-mantle:*", "Resource": "*"})
     deny({**EVERYTHING, "Condition": {"StringNotEquals": {"aws:RequestedRegion": ["us-east-1"]}}})
     explained = json_answer("explain", "CanvasRosa", NOVA, "--region", "us-east-1", "--region", "eu-west-1")
     routes = {route["route"]: route for route in explained["routes"]}
@@ -236,8 +238,8 @@ def test_an_allow_that_waits_for_a_key_and_a_deny_that_waits_for_one_are_undecid
     put(world, "CanvasRosa", {"Effect": "Deny", **EVERYTHING, "Condition": here})
     verdict = cells("--model", NOVA)["rosa", NOVA]
     assert (verdict["allowed"], verdict["undecided"]) == (True, ["aws:SourceVpce"])
-    company_policy = "arn:aws:iam::aws:policy/AmazonSageMakerCanvasFullAccess"
-    world.iam.detach_role_policy(RoleName="CanvasOmar", PolicyArn=company_policy)
+    for arn in CANVAS_POLICIES:
+        world.iam.detach_role_policy(RoleName="CanvasOmar", PolicyArn=arn)
     put(world, "CanvasOmar", {"Effect": "Allow", **EVERYTHING, "Condition": here})
     explained = json_answer("explain", "CanvasOmar", NOVA)
     assert (explained["allowed"], explained["undecided"]) == (False, ["aws:SourceVpce"])
@@ -289,3 +291,22 @@ def test_without_an_organization_the_command_makes_no_additional_calls_and_print
     assert outside.unread == ()
     world.aws.organize("o-exampleorg1", {UNIT: {ACCOUNT_ID}}, administrator=ACCOUNT_ID)
     assert judged(world, (NOVA, FLAN), monkeypatch).simulations == outside.simulations
+
+
+@pytest.mark.parametrize(
+    ("statement", "expected"),
+    [
+        ({"Action": "athena:ListDatabases", "Resource": "*"}, False),
+        ({"Action": ["s3:Get*", "q:*"], "Resource": "*"}, False),
+        ({"Action": "Bedrock:InvokeModel", "Resource": "*"}, True),
+        ({"Action": ["s3:Get*", "sagemaker:*"], "Resource": "*"}, True),
+        ({"Action": "*", "Resource": "*"}, True),
+        ({"Action": "*:*", "Resource": "*"}, True),
+        ({"NotAction": "s3:*", "Resource": "*"}, True),
+    ],
+)
+def test_only_statements_about_models_make_the_place_of_a_model_matter(statement, expected):
+    condition = {"StringEquals": {"aws:ResourceAccount": "111122223333"}}
+    text = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Deny", **statement, "Condition": condition}]})
+    assert asks_where(Document("a", "", text)) is expected
+    assert not asks_where(Document("a", "", text.replace("ResourceAccount", "SourceVpce")))

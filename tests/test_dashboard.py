@@ -2,18 +2,26 @@
 
 import json
 import re
+import time
 from collections import Counter
 
 import pytest
+from rolewarden.alert import AlertKey
+from rolewarden.alerting import SUMMARY, Alerter
+from rolewarden.held_alerts import HELD_SECONDS, HOUR
+from rolewarden.own_operations import OwnOperations
 from rolewarden.record import metrics
+from rolewarden.settings import AlertSettings
+from rolewarden.stacks import StackReader
 from rolewarden.verdicts import Verdict
 from rolewarden.work import HEARTBEAT
 from rolewarden_cli.figures import Figure
 
 from tests.guardrail_texts import SINGLED_OUT
+from tests.handlers import STACK
 from tests.publishing import tamper
 from tests.scripts import scripts
-from tests.stacks import FUNCTIONS, RECEIVERS, translated
+from tests.stacks import ACCOUNT, FUNCTIONS, RECEIVERS, translated
 
 [template_pages] = scripts("docs", "template_pages")
 
@@ -53,6 +61,11 @@ def counted(world, tmp_path, monkeypatch):
     rules.write_text(f"surplus: detach\n{SINGLED_OUT}")
     loose = world.under(rules)
     loose.sweep(), loose.detach_surplus()
+    operations = OwnOperations(StackReader(world.runtime.aws), STACK, {})
+    alerter = Alerter.of(world.runtime.aws, AlertSettings.read(world.environment), operations)
+    alerter.held.keep(AlertKey(ACCOUNT, "a", "b", "c"), "us-east-1", "x", "a call that CloudTrail does not have", None)
+    alerter.clock.now = lambda: time.time() + HELD_SECONDS + HOUR + 1
+    alerter.handle({"step": SUMMARY})
     return found
 
 

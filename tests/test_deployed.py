@@ -231,11 +231,8 @@ def settled(cloudformation, stack):
 
 def test_an_operation_on_the_own_stack_raises_no_alert_and_one_on_another_stack_does(account, local, inbox):
     cloudformation = account.client("cloudformation")
-    [role] = [
-        found["PhysicalResourceId"]
-        for found in cloudformation.describe_stack_resources(StackName="rolewarden")["StackResources"]
-        if found["LogicalResourceId"] == "EnforceFunctionRole"
-    ]
+    asked = {"StackName": "rolewarden", "LogicalResourceId": "EnforceFunctionRole"}
+    role = cloudformation.describe_stack_resource(**asked)["StackResourceDetail"]["PhysicalResourceId"]
     parameters = [
         {"ParameterKey": found["ParameterKey"], "UsePreviousValue": True}
         for found in cloudformation.describe_stacks(StackName="rolewarden")["Stacks"][0]["Parameters"]
@@ -560,3 +557,8 @@ def test_the_stack_leaves_its_policies_on_the_roles_when_it_is_deleted(account):
     carried, published = left_by_deletion(account)
     assert carried == {"no-generative-ai"}
     assert published == set(account.policies)
+    # What it leaves, `rolewarden detach --all` removes without the stack.
+    result = CliRunner().invoke(app, ["detach", "--all", "--delete-policies", "--yes", "--region", REGION])
+    assert result.exit_code == 0, result.output
+    assert account.client("iam").list_policies(Scope="Local", PathPrefix="/rolewarden/")["Policies"] == []
+    assert not any("/rolewarden/" in arn for arn in account.aws.attached_policies("CanvasOmar"))

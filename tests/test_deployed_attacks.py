@@ -3,8 +3,10 @@
 The stack has `surplus: detach`. To add an attack, give `may` the permissions, make the calls, and check the roles.
 """
 
+import io
 import json
 import shutil
+import zipfile
 
 import boto3
 import pytest
@@ -192,7 +194,8 @@ def problems(account):
 
 def test_the_sweep_finds_each_part_of_the_stack_that_a_caller_silences(account, may):
     assert problems(account) == []
-    stack = account.client("cloudformation").list_stack_resources(StackName="rolewarden")["StackResourceSummaries"]
+    pages = account.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName="rolewarden")
+    stack = (found for page in pages for found in page["StackResourceSummaries"])
     named = {found["LogicalResourceId"]: found["PhysicalResourceId"] for found in stack}
 
     events, rule = may("events:PutRule")("events"), named["AlertFunctionSelfRulesAndAlarms"]
@@ -250,6 +253,33 @@ def test_a_caller_with_a_queue_cannot_send_its_messages_to_the_dead_letter_queue
     own = sqs.create_queue(QueueName="eve")["QueueUrl"]
     with pytest.raises(ClientError, match="does not allow"):
         sqs.set_queue_attributes(QueueUrl=own, Attributes={"RedrivePolicy": redrive})
+
+
+CODE = """
+import boto3
+
+def handler(event, _context):
+    try:
+        boto3.client("iam").attach_role_policy(**event)
+    except Exception as error:
+        return str(error)
+    return "attached"
+"""
+
+
+def test_another_function_with_the_role_of_enforcefunction_cannot_use_it(account):
+    package = io.BytesIO()
+    with zipfile.ZipFile(package, "w") as archive:
+        archive.writestr("app.py", CODE)
+    functions = account.client("lambda")
+    arn = f"arn:aws:iam::{ACCOUNT}:role/rolewarden/{physical(account, 'EnforceFunctionRole')}"
+    code = {"ZipFile": package.getvalue()}
+    functions.create_function(FunctionName="theirs", Runtime="python3.13", Role=arn, Handler="app.handler", Code=code)
+    event = json.dumps({"RoleName": "CanvasOmar", "PolicyArn": ARN}).encode()
+    answer = functions.invoke(FunctionName="theirs", Payload=event)["Payload"].read().decode()
+    functions.delete_function(FunctionName="theirs")
+    assert "AccessDenied" in answer
+    assert "explicit deny" in answer
 
 
 def test_cloudformation_can_still_update_and_delete_the_tables(account):

@@ -87,8 +87,8 @@ def stack_sets(region, members_call_as):
     """Account and Region of each stack of both StackSets, with its status."""
     cloudformation = client("cloudformation", region=region)
     found: dict[tuple[str, str], str] = {}
-    kept = cloudformation.describe_stack_resources(StackName=STACK)["StackResources"]
-    for resource in kept:
+    pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=STACK)
+    for resource in (each for page in pages for each in page["StackResourceSummaries"]):
         if resource["ResourceType"] == "AWS::CloudFormation::StackSet":
             call_as = members_call_as if resource["LogicalResourceId"] == "Members" else "SELF"
             name = resource["PhysicalResourceId"]

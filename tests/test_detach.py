@@ -105,18 +105,64 @@ def test_a_policy_that_a_role_needs_again_is_not_detached(world_with):
     assert world.attached("CanvasRosa") == {"only-nova-and-sonnet"}
 
 
-@pytest.mark.parametrize("text", [KEEP, DETACH], ids=["keep", "detach"])
-def test_a_removed_guardrail_is_detached_from_every_role_and_deleted(world_with, text):
-    world = world_with(text)
+def renamed(text):
+    """The same rules with another name of one guardrail."""
+    return text.replace("only-nova-and-sonnet", "two-families")
+
+
+def removed(text):
+    """The same rules without this guardrail."""
+    return text.replace("[only-nova-and-sonnet]", "[no-generative-ai]").replace(ONLY_NOVA_AND_SONNET, "")
+
+
+@pytest.mark.parametrize(("change", "needed"), [(removed, "no-generative-ai"), (renamed, "two-families")])
+def test_a_removed_or_renamed_guardrail_stays_attached_with_surplus_keep(world_with, change, needed):
+    world = world_with(KEEP)
     world.sweep()
-    without = text.replace("[only-nova-and-sonnet]", "[no-generative-ai]").replace(ONLY_NOVA_AND_SONNET, "")
-    world = world_with(without, keep=True)
+    world = world_with(change(KEEP), keep=True)
+    for _ in range(2):
+        world.sweep()
+        world.detach_surplus()
+    assert world.attached("CanvasRosa") == {"only-nova-and-sonnet", needed}
+    assert "only-nova-and-sonnet" in world.listed_policies()
+    last = world.progress.sweeps(ACCOUNT_ID)[-1]
+    assert "CanvasRosa" in last["surplus"]["roles"]
+    assert last["surplus"]["policies"] == ["only-nova-and-sonnet"]
+
+
+@pytest.mark.parametrize(("change", "needed"), [(removed, "no-generative-ai"), (renamed, "two-families")])
+def test_with_surplus_detach_the_new_policy_is_attached_before_the_old_one_goes(world_with, change, needed):
+    world = world_with(DETACH)
     world.sweep()
-    assert world.attached("CanvasRosa") == {"only-nova-and-sonnet", "no-generative-ai"}
+    world = world_with(change(DETACH), keep=True)
+    world.sweep()
+    assert world.attached("CanvasRosa") == {"only-nova-and-sonnet", needed}
     world.detach_surplus()
     world.sweep()
     world.detach_surplus()
-    assert world.attached("CanvasRosa") == {"no-generative-ai"}
+    assert world.attached("CanvasRosa") == {needed}
+    assert "only-nova-and-sonnet" not in world.listed_policies()
+
+
+def test_a_message_cannot_detach_a_removed_guardrail_that_the_rules_keep(world_with):
+    world = world_with(KEEP)
+    world.sweep()
+    world = world_with(renamed(KEEP), keep=True)
+    world.sweep()
+    body = {"account": ACCOUNT_ID, "role": "CanvasRosa", "policies": ["only-nova-and-sonnet"]}
+    assert world.detacher.handle_message(body)["detached"] == []
+    assert world.detacher.handle_message({"account": ACCOUNT_ID, "policy": "only-nova-and-sonnet"})["retired"] is False
+
+
+def test_with_surplus_keep_the_policy_of_a_removed_guardrail_is_deleted_once_no_role_has_it(world_with):
+    world = world_with(KEEP)
+    world.sweep()
+    world = world_with(removed(KEEP), keep=True)
+    world.sweep()
+    for role in ("CanvasRosa", "CanvasResearch"):
+        world.detach(role, "only-nova-and-sonnet")
+    world.sweep()
+    world.detach_surplus()
     assert world.listed_policies() == {"no-generative-ai"}
 
 
@@ -158,7 +204,7 @@ def test_a_message_that_is_no_detachment_is_logged_and_dropped(world):
 
 
 def test_a_deleted_stack_leaves_every_guardrail_attached(world, answers, monkeypatch):
-    world.sweep()
+    world.swept()
     said = function_handler(world, monkeypatch, "detach")(deletion_request(answers, "keep"), CONTEXT)
     assert answers.heard[0]["Status"] == "SUCCESS"
     assert world.attached("CanvasAnalytics") == {"no-generative-ai"}
@@ -166,7 +212,7 @@ def test_a_deleted_stack_leaves_every_guardrail_attached(world, answers, monkeyp
 
 
 def test_a_stack_that_is_deleted_with_remove_detaches_and_deletes_everything(world, answers, monkeypatch):
-    world.sweep()
+    world.swept()
     function_handler(world, monkeypatch, "detach")(deletion_request(answers, "remove"), CONTEXT)
     assert answers.heard[0]["Status"] == "SUCCESS"
     assert world.attached("CanvasAnalytics") == world.attached("CanvasRosa") == set()
@@ -174,7 +220,7 @@ def test_a_stack_that_is_deleted_with_remove_detaches_and_deletes_everything(wor
 
 
 def test_a_removal_that_runs_out_of_time_is_not_answered_and_continues_with_lambdas_retry(world, answers, monkeypatch):
-    world.sweep()
+    world.swept()
     handler = function_handler(world, monkeypatch, "detach")
     with pytest.raises(RetryLater, match="others remain"):
         handler(deletion_request(answers, "remove"), lambda_context("DetachFunction", lambda: 15))
@@ -188,7 +234,7 @@ def test_a_removal_that_runs_out_of_time_is_not_answered_and_continues_with_lamb
 def test_a_rolled_back_creation_detaches_its_own_guardrails_and_keeps_those_of_an_earlier_stack(
     world, answers, monkeypatch, created
 ):
-    world.sweep()
+    world.swept()
     assert world.attached("CanvasAnalytics") == {"no-generative-ai"}
     now = world.runtime.aws.policy_created(policy_arn("no-generative-ai", "aws", ACCOUNT_ID))
     began = now - 60 if created == "before the policies" else now + 60
@@ -226,7 +272,7 @@ def test_a_failed_removal_is_retried_while_time_is_left(world, answers, monkeypa
 
 
 def test_creating_or_updating_the_stack_detaches_nothing(world, answers, monkeypatch):
-    world.sweep()
+    world.swept()
     handler = function_handler(world, monkeypatch, "detach")
     for kind in ("Create", "Update"):
         handler(deployment_request(answers, kind, ResourceProperties={"OnDelete": "remove"}), CONTEXT)
@@ -323,7 +369,7 @@ def test_a_role_that_needs_its_policy_again_during_a_detachment_is_rechecked(wor
 
 
 def test_policies_that_cannot_be_detached_are_named_after_the_others_are_detached(world, answers, monkeypatch):
-    world.sweep()
+    world.swept()
     handler = function_handler(world, monkeypatch, "detach")
     with world.aws.failing("DetachRolePolicy", "UnmodifiableEntity", times=1):
         handler(deletion_request(answers, "remove"), CONTEXT)

@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from rolewarden.alert import anchor
 from rolewarden.reported import ReportedKind
 from rolewarden.verdicts import Reason
 from rolewarden_cli.report.model import FindingKind
@@ -69,16 +70,31 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w -]", "", title).strip().lower().replace(" ", "-") for title in titles}
 
 
+def test_an_alert_links_a_heading_of_the_runbook_as_github_and_the_site_do():
+    runbook = ROOT / "docs" / "how-to" / "runbook.md"
+    headings = re.findall(r"^#+ (.+)$", runbook.read_text(encoding="utf-8"), re.MULTILINE)
+    assert {anchor(heading) for heading in headings} == anchors(runbook)
+    # For a repeated heading, both add a number. For spaces or hyphens in a row, they differ.
+    assert len(set(headings)) == len(headings)
+    assert not [heading for heading in headings if re.search(r"[- ]{2}", heading)]
+
+
+MADE_BY_DOCS = frozenset(re.findall(r"^\t.* (docs/\S+\.html)$", (ROOT / "Makefile").read_text(), re.MULTILINE))
+"""The files of the site that `make docs` makes and Git ignores."""
+
+
 def broken_links(page: Path) -> list[str]:
     """The broken links of a page to a file of the project, or to a heading in one."""
     text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
     found = []
-    for target, anchor in re.findall(r"\]\(([^)\s#]*)(?:#([^)\s]*))?\)", text):
+    for target, heading in re.findall(r"\]\(([^)\s#]*)(?:#([^)\s]*))?\)", text):
         if re.match(r"\w+:", target):
             continue
         file = (page.parent / target) if target else page
-        if not file.exists() or (anchor and anchor not in anchors(file)):
-            found.append(f"{target}#{anchor}")
+        if file.resolve() in {ROOT / made for made in MADE_BY_DOCS}:
+            continue
+        if not file.exists() or (heading and heading not in anchors(file)):
+            found.append(f"{target}#{heading}")
     return found
 
 
@@ -91,6 +107,12 @@ def test_a_broken_link_is_found(tmp_path):
     page = tmp_path / "page.md"
     page.write_text("# A title\n\n[a](#a-title) [b](#nowhere) [c](nowhere.md) [d](https://example.com/#e)\n")
     assert broken_links(page) == ["#nowhere", "nowhere.md#"]
+
+
+def test_the_files_that_make_docs_makes_are_ignored_and_linked():
+    assert {"docs/example-report.html"} == MADE_BY_DOCS
+    assert (ROOT / ".gitignore").read_text().splitlines().count("docs/example-report.html") == 1
+    assert "](../example-report.html)" in (ROOT / "docs/how-to/command-line.md").read_text(encoding="utf-8")
 
 
 def without_blank_line(text: str) -> list[str]:

@@ -42,10 +42,16 @@ def total(*kinds):
     return {what: sum(row[what] for row in rows) for what in rows[0]}
 
 
+def requested(*kinds):
+    """The calls of a pulse that an operator requests. It begins with a query, and one after a sweep does not."""
+    made = total(*kinds)
+    return {**made, "sent": made["sent"] + 1}
+
+
 @pytest.mark.long
 def test_the_cost_page_has_the_calls_of_each_kind_of_drill(world):
     ground = one_account(world)
-    assert counted(ground, pulse) == total(DrillKind.ROLES, DrillKind.SUBJECTS)
+    assert counted(ground, pulse) == requested(DrillKind.ROLES, DrillKind.SUBJECTS)
     assert counted(ground, full) == total(DrillKind.FULL)
 
 
@@ -53,7 +59,7 @@ def test_the_cost_page_has_the_calls_of_each_kind_of_drill(world):
 def test_each_further_region_adds_the_calls_of_one_subject_pulse(world):
     ground = several_regions(world)
     assert AWAY in ground.regions
-    assert counted(ground, pulse) == total(DrillKind.ROLES, DrillKind.SUBJECTS, DrillKind.SUBJECTS)
+    assert counted(ground, pulse) == requested(DrillKind.ROLES, DrillKind.SUBJECTS, DrillKind.SUBJECTS)
 
 
 def test_drills_cost_less_than_one_dollar_a_month_in_one_account():

@@ -11,6 +11,7 @@ import pytest
 from botocore.config import Config
 from rolewarden.canary import NOT_DRILLED
 from rolewarden.check import check
+from rolewarden.driller import REQUEST_SECONDS
 from rolewarden.work import HEARTBEAT
 from rolewarden_local.aws import ACCOUNT_ID
 from rolewarden_local.emulated.alarms import metrics_in
@@ -229,6 +230,26 @@ def test_a_detachment_by_another_caller_is_a_finding_and_is_undone(world, forged
     assert kinds(ground) - before == {"Account Finding", "Canary Restored"}
 
 
+def test_forged_detachments_of_the_canarys_policy_write_nothing_to_iam(world):
+    ground, policy = one_account(world), f"arn:aws:iam::{ACCOUNT_ID}:policy/rolewarden/drill.canary"
+    with ground.late():
+        boto3.client("iam").detach_role_policy(RoleName="rolewarden-canary", PolicyArn=policy)
+    event = world.event("DetachRolePolicy")
+    ground.wait(30)
+    mark = world.aws.mark()
+    for number in range(3):
+        invented = {"type": "IAMUser", "arn": f"arn:aws:iam::{ACCOUNT_ID}:user/invented{number}"}
+        detail = {
+            **event["detail"],
+            "userIdentity": invented,
+            "eventID": f"0000000{number}-0000-4000-8000-000000000000",
+        }
+        world.enforcer.handle_event({**event, "detail": detail})
+    calls = [call.operation for call in world.aws.calls(mark)]
+    assert calls.count("ListAttachedRolePolicies") == 3
+    assert "AttachRolePolicy" not in calls
+
+
 def test_a_canary_that_a_domain_uses_is_an_ordinary_role(world):
     ground = one_account(world)
     role = world.iam.get_role(RoleName="rolewarden-canary")["Role"]["Arn"]
@@ -261,12 +282,22 @@ def test_the_calls_of_a_pulse_and_of_a_full_drill_are_few(world):
 
     with ground.late():
         sent, heard = calls("pulse")
-        assert sent == ["PutItem", "TagRole", "PutItem", "AddTags"]
+        assert sent == ["Query", "PutItem", "TagRole", "PutItem", "AddTags"]
         # The event of the role also leads to an ordinary evaluation, which is one query.
         assert Counter(heard) == {"Query": 3, "PutItem": 4, "PutEvents": 2}
         sent, heard = calls("drill")
         assert sent == ["Query", "PutItem", "DetachRolePolicy"]
         assert heard == ["Query", "Query", "GetRole", "AttachRolePolicy", "PutItem", "PutEvents", "PutItem"]
+
+
+def test_a_caller_who_requests_pulse_after_pulse_causes_one_in_ten_seconds(world):
+    ground = one_account(world)
+    requests = [{"step": "pulse", "account": ACCOUNT_ID}, {"step": "drill", "account": ACCOUNT_ID}] * 5
+    nonces = {drill["nonce"] for request in requests for drill in ground.driller.handle(request)["drills"]}
+    assert len({nonce for nonce in nonces if nonce.startswith("pulse.")}) == 2
+    ground.wait(REQUEST_SECONDS + 1)
+    again = ground.driller.handle(requests[0])["drills"]
+    assert not nonces & {drill["nonce"] for drill in again}
 
 
 def test_an_event_of_a_sweep_drills_only_a_covered_account_and_not_twice(world):

@@ -22,7 +22,7 @@ from rolewarden.statement_forms import is_ours
 from rolewarden_local.aws import ACCOUNT_ID
 from rolewarden_local.emulated.judge import judge
 
-from tests.changes import EVERYTHING, LONG, Watch, carried_out, of, settle
+from tests.changes import EVERYTHING, LONG, Watch, carried_out, of, settled
 from tests.guardrails.strategies import guardrails
 from tests.volume import volume
 from tests.world import World
@@ -88,7 +88,7 @@ EDITS: dict[str, Callable[[Document], Document]] = {
 def test_an_edit_is_restored_and_reported_although_a_role_lacks_a_policy(
     world_with: WorldWith, change: Callable[[Document], Document]
 ) -> None:
-    world = settle(world_with(yaml.safe_dump(TWO)))
+    world = settled(world_with(yaml.safe_dump(TWO)))
     free_a_slot(world)
     assert world.attached("CanvasFull") == {"a"}
     whole = in_iam(world, "a")
@@ -105,7 +105,7 @@ def test_an_edit_is_restored_and_reported_although_a_role_lacks_a_policy(
 def test_a_scheduled_check_reports_an_edit_that_no_event_showed(
     world_with: WorldWith, change: Callable[[Document], Document], missing: str
 ) -> None:
-    world = settle(world_with(yaml.safe_dump(of(LONG))))
+    world = settled(world_with(yaml.safe_dump(of(LONG))))
     if missing.startswith("a full role"):
         free_a_slot(world)
     else:
@@ -120,7 +120,7 @@ def test_a_scheduled_check_reports_an_edit_that_no_event_showed(
 @pytest.fixture
 def changing(world_with: WorldWith, tmp_path: Path) -> World:
     """A world during a rule change: no role has `g-2` yet, so `g` keeps statements of the earlier rules."""
-    before = settle(world_with(yaml.safe_dump(of({"bedrock": {"deny": "all"}}))))
+    before = settled(world_with(yaml.safe_dump(of({"bedrock": {"deny": "all"}}))))
     path = tmp_path / "longer.yaml"
     path.write_text(yaml.safe_dump(of(LONG)))
     after = before.under(path, publish=False)
@@ -186,7 +186,7 @@ def test_statements_that_a_caller_wrote_into_another_policy_take_no_deny_away(
         defined = {"g": rule, "x": {"assistants": {"deny": "all"}}}
         return {"guardrails": defined, "assignments": [{"guardrails": ["g", "x"]}]}
 
-    before = settle(world_with(yaml.safe_dump(both({"bedrock": {"deny": "all"}}))))
+    before = settled(world_with(yaml.safe_dump(both({"bedrock": {"deny": "all"}}))))
     path = tmp_path / "longer.yaml"
     path.write_text(yaml.safe_dump(both(LONG)))
     after = before.under(path, publish=False)
@@ -207,7 +207,7 @@ def test_a_forged_note_keeps_no_statement_that_the_compiler_cannot_write(changin
 
 @pytest.mark.parametrize("text", ["", "no JSON", "[]", '{"Statement": 1}', '{"Statement": [{"Effect": "Deny"}]}', 7])
 def test_a_note_of_another_form_counts_as_none(world_with: WorldWith, text: Any) -> None:
-    world = settle(world_with(yaml.safe_dump(of(LONG))))
+    world = settled(world_with(yaml.safe_dump(of(LONG))))
     table = world.environment["BINDINGS_TABLE"]
     world.runtime.aws.put(table, {"scope": f"published/{ACCOUNT_ID}", "item": "g", "text": text})
     edit(world, "g", filler())
@@ -216,7 +216,7 @@ def test_a_note_of_another_form_counts_as_none(world_with: WorldWith, text: Any)
 
 
 def test_a_check_notes_the_documents_of_a_table_without_notes(world_with: WorldWith) -> None:
-    world = settle(world_with(yaml.safe_dump(of(LONG))))
+    world = settled(world_with(yaml.safe_dump(of(LONG))))
     notes = PublishedDocuments(world.runtime.aws, world.environment["BINDINGS_TABLE"])
     for policy in ("g", "g-2"):
         notes.note(ACCOUNT_ID, policy, "")
@@ -227,7 +227,7 @@ def test_a_check_notes_the_documents_of_a_table_without_notes(world_with: WorldW
 
 
 def test_a_deployment_that_is_undone_undoes_its_notes(world_with: WorldWith, tmp_path: Path) -> None:
-    world = settle(world_with(yaml.safe_dump(TWO)))
+    world = settled(world_with(yaml.safe_dump(TWO)))
     notes = PublishedDocuments(world.runtime.aws, world.environment["BINDINGS_TABLE"])
     before = notes.of_account(ACCOUNT_ID)
     path = tmp_path / "other.json"
@@ -239,7 +239,7 @@ def test_a_deployment_that_is_undone_undoes_its_notes(world_with: WorldWith, tmp
 
 
 def test_a_policy_is_restored_although_the_note_is_refused(world_with: WorldWith) -> None:
-    world = settle(world_with(yaml.safe_dump(TWO)))
+    world = settled(world_with(yaml.safe_dump(TWO)))
     notes = PublishedDocuments(world.runtime.aws, world.environment["BINDINGS_TABLE"])
     notes.note(ACCOUNT_ID, "a", "")
     edit(world, "a", filler())

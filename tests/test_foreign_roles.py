@@ -79,7 +79,7 @@ def under(company, tmp_path, text=RULES):
 
 
 def test_the_event_of_a_domain_protects_its_role_in_a_member_account(company):
-    company.everything()
+    company.swept()
     domain_in(CENTRAL, role_in(MEMBER, "Lent"))
     [outcome] = company.enforce(company.event("CreateDomain"))
     assert (outcome["account"], outcome["before"], outcome["verdict"]) == (MEMBER, "drifted", "compliant")
@@ -95,7 +95,7 @@ CANVAS = {
 
 @pytest.mark.parametrize("field", [*CANVAS, "ExecutionRole"])
 def test_every_setting_of_a_user_profile_can_name_a_role_of_a_member_account(company, field):
-    company.everything()
+    company.swept()
     lent = role_in(MEMBER, "Lent")
     settings = {"CanvasAppSettings": {CANVAS[field]: {field: lent}}} if field in CANVAS else {field: lent}
     [research] = [d for d in company.sagemaker.list_domains()["Domains"] if d["DomainName"] == "research"]
@@ -118,7 +118,7 @@ def test_the_shared_spaces_of_a_domain_can_use_a_role_of_a_member_account(compan
 
 
 def test_the_role_of_the_same_name_in_the_subjects_account_stays_as_it_is(company):
-    company.everything()
+    company.swept()
     role_in(CENTRAL, "Lent")
     domain_in(CENTRAL, role_in(MEMBER, "Lent"))
     company.enforce(company.event("CreateDomain"))
@@ -136,7 +136,7 @@ def test_the_event_of_the_role_protects_it_again_for_the_subject_of_another_acco
 
 
 def test_the_event_of_a_member_accounts_domain_protects_its_role_in_the_central_account(company):
-    company.everything()
+    company.swept()
     domain_in(MEMBER, role_in(CENTRAL, "Lent"))
     [outcome] = company.enforce(company.event("CreateDomain"))
     assert (outcome["account"], outcome["verdict"]) == (CENTRAL, "compliant")
@@ -289,7 +289,7 @@ def test_the_index_has_only_the_subjects_of_other_accounts(company):
 
 @pytest.mark.parametrize("by_event", [True, False])
 def test_a_role_of_an_account_that_is_not_covered_is_one_finding_until_the_setting_changes(company, by_event):
-    company.everything()
+    company.swept()
     domain = domain_in(CENTRAL, f"arn:aws:iam::{STRANGER}:role/Strange")
     if by_event:
         company.enforce(company.event("CreateDomain"))
@@ -308,7 +308,7 @@ def test_a_role_of_an_account_that_is_not_covered_is_one_finding_until_the_setti
 
 
 def test_the_finding_lasts_while_a_subject_of_any_account_names_the_role(company):
-    company.everything()
+    company.swept()
     strange = f"arn:aws:iam::{STRANGER}:role/Strange"
     first, second = domain_in(CENTRAL, strange), domain_in(MEMBER, strange)
     for _ in range(2):
@@ -324,7 +324,7 @@ def test_the_finding_lasts_while_a_subject_of_any_account_names_the_role(company
 
 
 def test_the_finding_is_resolved_and_the_role_protected_after_its_account_is_covered(company):
-    company.everything()
+    company.swept()
     domain_in(CENTRAL, role_in(LATER, "Lent"))
     company.everything()
     assert findings(company, LATER, "Lent") == ["Role Finding"]
@@ -336,7 +336,7 @@ def test_the_finding_is_resolved_and_the_role_protected_after_its_account_is_cov
 
 
 def test_the_finding_is_resolved_by_an_exemption(company, tmp_path):
-    company.everything()
+    company.swept()
     domain_in(CENTRAL, f"arn:aws:iam::{STRANGER}:role/Strange")
     company.everything()
     entry = f'{{role: Strange, account: "{STRANGER}", until: 2030-01-31, reason: "another stack protects it"}}'
@@ -364,7 +364,7 @@ def test_no_call_enters_an_account_that_is_not_covered(company):
 
 @pytest.mark.parametrize("claimed", [CENTRAL, MEMBER, STRANGER])
 def test_no_work_message_lets_a_function_enter_it_either(company, claimed):
-    company.everything()
+    company.swept()
     trust = TRUST.replace('"Service": "sagemaker.amazonaws.com"', f'"AWS": "arn:aws:iam::{CENTRAL}:root"')
     iam = client("iam", STRANGER)
     iam.create_role(RoleName="rolewarden-enforce", Path="/rolewarden/", AssumeRolePolicyDocument=trust)
@@ -465,7 +465,7 @@ def test_a_domain_of_an_uncovered_account_puts_no_guardrail_on_a_role_of_a_cover
 
 @pytest.mark.parametrize("request_of", ["subject", "role", "policy", "work"])
 def test_a_message_about_an_uncovered_account_leads_to_no_call_there(company, request_of):
-    company.everything()
+    company.swept()
     open_to_rolewarden(STRANGER)
     role = role_in(STRANGER, "Theirs")
     domain = domain_in(STRANGER, role)
@@ -483,7 +483,7 @@ def test_a_message_about_an_uncovered_account_leads_to_no_call_there(company, re
 
 
 def test_an_edit_of_a_policy_in_an_uncovered_account_leads_to_no_call_there(company):
-    company.everything()
+    company.swept()
     open_to_rolewarden(STRANGER)
     arn = client("iam", STRANGER).create_policy(
         PolicyName="no-generative-ai", Path="/rolewarden/", PolicyDocument=DOCUMENT
@@ -533,7 +533,7 @@ def test_a_guardrail_that_only_such_a_binding_asks_for_is_surplus(company, tmp_p
 
 
 def test_the_history_names_the_account_of_a_subject_that_uses_a_role_of_another_account(company):
-    company.everything()
+    company.swept()
     domain_in(CENTRAL, role_in(MEMBER, "Lent"))
     [outcome] = company.enforce(company.event("CreateDomain"))
     assert outcome["subjects"] == [f"borrower default-user of account {CENTRAL}"]

@@ -68,7 +68,7 @@ def swept_for_a_day(world, interval):
 @pytest.mark.parametrize("interval", volume([6 * 3600], [900, 3600, 6 * 3600, 12 * 3600, DAY_SECONDS]))
 @pytest.mark.volume
 def test_a_wrong_role_in_a_row_is_corrected_within_a_day(world, interval):
-    world.sweep()
+    world.swept()
     Table(world).set(OMAR, **other_role())
     world.detach("CanvasOmar", "no-generative-ai")
     swept_for_a_day(world, interval)
@@ -81,7 +81,7 @@ def test_a_wrong_role_in_a_row_is_corrected_within_a_day(world, interval):
     [{"N": "99999999999"}, {"N": "1E125"}, {"S": "tomorrow"}, {"BOOL": True}, {"M": {}}, {"NS": ["1"]}, None],
 )
 def test_a_wrong_time_of_reading_does_not_keep_the_correction_out(world, read_at):
-    world.sweep()
+    world.swept()
     Table(world).set(OMAR, **other_role(), read_at=read_at)
     world.wait(60)
     world.sagemaker.update_user_profile(DomainId="d-analytics0001", UserProfileName="omar", UserSettings={})
@@ -112,7 +112,7 @@ WRONG = {
 @pytest.mark.volume
 @pytest.mark.parametrize("case", some(6, WRONG))
 def test_a_row_that_contradicts_itself_counts_as_missing_and_the_next_sweep_corrects_it(world, case):
-    world.sweep()
+    world.swept()
     before = world.bound()
     Table(world).set(OMAR, **WRONG[case])
     world.detach("CanvasOmar", "no-generative-ai")
@@ -132,7 +132,7 @@ def test_a_wrong_row_of_a_profile_that_no_longer_exists_stops_no_work_message_of
 
 
 def test_a_deleted_row_is_written_again_by_the_next_sweep(world):
-    world.sweep()
+    world.swept()
     Table(world).delete(OMAR)
     world.detach("CanvasOmar", "no-generative-ai")
     world.sweep()
@@ -164,7 +164,7 @@ def test_a_role_keeps_its_policies_if_sagemaker_cannot_be_read_again(world_with,
 
 @pytest.mark.parametrize("move", ["a chunk that does not exist", "a deleted row"])
 def test_a_sweep_whose_row_was_changed_does_not_claim_to_be_complete_and_the_next_one_protects_its_roles(world, move):
-    world.sweep()
+    world.swept()
     table, completed = Table(world), len([s for s in world.progress.sweeps(ACCOUNT_ID) if s.get("completed")])
     world.detach("CanvasOmar", "no-generative-ai")
     begin = world.progress.begin
@@ -279,7 +279,7 @@ def test_a_finding_that_was_resolved_counts_no_longer(full):
 
 @pytest.mark.parametrize("scope", ROWS)
 def test_no_row_of_another_kind_stops_a_sweep_or_an_audit(world, scope):
-    world.sweep()
+    world.swept()
     for item in (ACCOUNT_ID, "until", "at", "99999999999.000", "x"):
         Table(world).set({"scope": {"S": scope}, "item": {"S": item}}, **ROWS[scope])
     world.detach("CanvasOmar", "no-generative-ai")

@@ -33,7 +33,7 @@ def test_alert_sends_the_message_to_the_topic(world, function):
     [message] = world.sqs.receive_message(QueueUrl=queue)["Messages"]
     sent = json.loads(message["Body"])
     assert sent["Subject"] == answer["alert"] == "Rolewarden: role CanvasFull cannot be protected: quota full"
-    assert "To do      detach a policy that the role does not need" in sent["Message"]
+    assert "To do      detach a policy that the role does not need" in json.loads(sent["Message"])["text"]
 
 
 def test_a_message_that_cannot_be_sent_is_retried(world, function):

@@ -348,8 +348,8 @@ ASSIGNMENTS = [
 ]  # fmt: skip
 
 EXEMPTIONS = [
-    (exemption("CanvasBreakGlass"), 6, "exemptions[1]", "must be a mapping with `account`, `domains`, `reason`"),
-    (exemption(""), 6, "exemptions[1]", "must be a mapping with `account`, `domains`, `reason`"),
+    (exemption("CanvasBreakGlass"), 6, "exemptions[1]", "must be a mapping with `account`, `approved_by`, `domains`"),
+    (exemption(""), 6, "exemptions[1]", "must be a mapping with `account`, `approved_by`, `domains`"),
     (exemption("{role: X}"), 6, "exemptions[1].until", "is missing: write the last day of the exemption"),
     (exemption("{role: X, untill: 2027-01-31}"), 6, "exemptions[1].untill", "unknown key: did you mean `until`?"),
     (exemption("{until: 2027-01-31}"), 6, "exemptions[1].role", "is missing: name the exempt role"),
@@ -367,7 +367,9 @@ EXEMPTIONS = [
        "is not a date: write the last day of the exemption, for example `until: 2027-01-31`")
       for day in ("", "soon", "2027-02-30", "2027-1-31", "31.01.2027", "20270131", "2027-W01-1", "2027-01-31T12:00:00Z",
                   "2027-01-31 12:00", "[2027-01-31]", "\uff12027-01-32")),
-    (exemption("{role: X, until: 2027-01-31, reason: [SEC-123]}"), 6, "exemptions[1].reason", TEXT),
+    *((exemption(f"{{role: X, until: 2027-01-31, {key}: [SEC-123]}}"), 6, f"exemptions[1].{key}", TEXT)
+      for key in ("reason", "ticket", "approved_by")),
+    (exemption("{role: X, until: 2027-01-31, approved-by: Olga}"), 6, "exemptions[1].approved-by", "`approved_by`"),
     *((exemption(f'{{role: "{name}", until: 2027-01-31}}'), 6, "exemptions[1].role", f"`{name}` has a wildcard, and an")
       for name in ("*", "Canvas*", "?anvasBreakGlass")),
     *((exemption(f"{{role: X, account: {account}, until: 2027-01-31}}"), 6, "exemptions[1].account",
@@ -485,7 +487,7 @@ def test_the_shipped_file_has_no_errors_and_the_intended_rules() -> None:
     reading = read(GUARDRAILS, today=TODAY)
     assert (reading.errors, reading.warnings) == ((), ())
     exempt = (ExemptRole("111122223333", "CanvasBreakGlass"),)
-    why = "break-glass access, ticket SEC-123"
+    recorded = ("break-glass access", "111122223333", ("d-analytics0001",), ("breakglass",))
     assert reading.rules == Rules(
         {
             "no-generative-ai": Guardrail(
@@ -503,7 +505,7 @@ def test_the_shipped_file_has_no_errors_and_the_intended_rules() -> None:
             ),
         },
         (Assignment(("only-nova-and-sonnet",), domains=("research",)), Assignment(("no-generative-ai",))),
-        (Exemption("CanvasBreakGlass", date(2027, 1, 31), why, "111122223333", ("d-analytics0001",), ("breakglass",)),),
+        (Exemption("CanvasBreakGlass", date(2027, 1, 31), *recorded, ticket="SEC-123", approved_by="security team"),),
     )
 
 

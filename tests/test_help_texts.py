@@ -31,11 +31,13 @@ def texts() -> Iterator[tuple[str, str]]:
 
 
 def faults(text: str) -> list[str]:
-    """The old-style words and the long sentences of a text. The line with the exit codes is no sentence."""
+    """The old-style words and the long sentences of a text. The lists of exit codes and conditions are no sentences."""
     if text.startswith("Example: "):
         return []
     plain = re.sub(r"`[^`]*`", "x", text.replace(".yaml", ""))
-    sentences = [] if text.startswith("Exit code: ") else re.split(r"(?<=[.:]) ", " ".join(plain.split()))
+    sentences = (
+        [] if text.startswith(("Exit code: ", "Conditions: ")) else re.split(r"(?<=[.:]) ", " ".join(plain.split()))
+    )
     long = [sentence for sentence in sentences if len(sentence.split()) > LONGEST]
     return long + [found[0] for found in OLD_STYLE.finditer(plain)]
 

@@ -149,7 +149,7 @@ def test_a_sweep_publishes_in_each_account_before_it_reads_the_roles(company):
 
 
 def test_missing_policies_are_tampering_in_a_known_account_and_not_in_a_new_one(company):
-    company.everything()
+    company.swept()
     assert company.history_of(MEMBER, "policy/no-generative-ai") == []
     client("iam", MEMBER).delete_policy(PolicyArn=policy_arn("no-generative-ai", "aws", MEMBER))
     company.everything()
@@ -158,14 +158,14 @@ def test_missing_policies_are_tampering_in_a_known_account_and_not_in_a_new_one(
 
 @pytest.mark.parametrize("claim", [{"trigger": "deployment"}, {"cause": {"event_name": "Deployment"}}])
 def test_a_message_that_claims_a_deployment_does_not_hide_a_restoration(company, claim):
-    company.everything()
+    company.swept()
     client("iam", MEMBER).delete_policy(PolicyArn=policy_arn("no-generative-ai", "aws", MEMBER))
     company.publications.handle_message({"account": MEMBER, "step": "publish", **claim})
     assert [row["remediation"] for row in company.history_of(MEMBER, "policy/no-generative-ai")] == ["created"]
 
 
 def test_a_forged_row_of_the_last_sweep_does_not_hide_a_restoration(company):
-    company.everything()
+    company.swept()
     client("iam", MEMBER).delete_policy(PolicyArn=policy_arn("no-generative-ai", "aws", MEMBER))
     scope = sweeps_scope(MEMBER)
     for sweep in company.progress.sweeps(MEMBER):
@@ -175,7 +175,7 @@ def test_a_forged_row_of_the_last_sweep_does_not_hide_a_restoration(company):
 
 
 def test_after_an_update_of_the_stack_new_policies_are_no_tampering(company):
-    company.everything()
+    company.swept()
     client("iam", MEMBER).delete_policy(PolicyArn=policy_arn("no-generative-ai", "aws", MEMBER))
     for sweep in company.progress.sweeps(MEMBER):
         company.progress.begin((sweeps_scope(MEMBER), sweep["item"]), time.time(), "earlier rules")
@@ -197,7 +197,7 @@ def test_after_an_update_of_the_stack_new_policies_are_no_tampering(company):
     ],
 )
 def test_a_deployment_and_the_schedule_check_every_account_and_a_restored_policy_only_its_own(company, event, swept):
-    company.everything()
+    company.swept()
     before = {account: len(company.progress.sweeps(account)) for account in (CENTRAL, MEMBER)}
     company.sweeper.handle_event(event)
     for body in company.queued("PUBLISH_QUEUE_URL"):
@@ -233,7 +233,7 @@ NOT_DELEGATED = ("ListStackInstances", "ValidationError", "Account used is not a
 
 
 def test_a_missing_delegated_administrator_is_reported_once_with_its_own_reason(company):
-    company.everything()
+    company.swept()
     with company.aws.failing(*NOT_DELEGATED):
         company.everything()
         company.everything()
@@ -266,7 +266,7 @@ def test_a_sweep_without_the_permission_to_list_delegated_administrators_is_repo
 
 
 def test_a_new_account_is_swept_and_one_that_has_left_is_unbound(company):
-    company.everything()
+    company.swept()
     domain(LATER, "LaterRole")
     company.organize(MEMBER, LATER)
     company.everything()

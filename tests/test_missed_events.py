@@ -9,6 +9,7 @@ from rolewarden.policies import policy_arn
 from rolewarden_local.aws import ACCOUNT_ID
 
 from tests.publishing import PUBLISHED, UNRELATED
+from tests.volume import volume
 
 pytestmark = pytest.mark.long
 
@@ -110,9 +111,10 @@ def needs(world):
     return found
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.volume
+@pytest.mark.parametrize("seed", range(volume(3, 24)))
 def test_one_sweep_remediates_everything_that_events_missed(world, seed):
-    world.sweep()
+    world.swept()
     Mischief(world, seed).happens(12)
     world.publications.run(ACCOUNT_ID, SCHEDULED_CHECK)
     world.sweep()

@@ -41,6 +41,8 @@ ALLOWED = {
     "rolewarden.history.StoredHistory.aws": set(),
     "rolewarden.alerting.Alerter.aws": set(),
     "rolewarden.alert_limits.AlertLimits.aws": {"write_newer"},
+    "rolewarden.held_alerts.HeldAlerts.aws": {"write_newer"},
+    "rolewarden.held_alerts.HeldAlerts.calls": set(),
     "rolewarden.sweep_requests.SweepRequests.sends": {"send"},
     "rolewarden.publish.Publications.stacks": set(),
     "rolewarden.rules_log.RulesLog.deployments": set(),

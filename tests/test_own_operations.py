@@ -32,9 +32,9 @@ def at(seconds: float) -> datetime:
 class Asked:
     """CloudFormation as AlertFunction sees it: the events of one stack, and the operations of StackSets."""
 
-    def __init__(self, events=(), operations=None, places=None, error=None):
+    def __init__(self, events=(), operations=None, places=None, error=None, instances=None):
         self.events, self.operations, self.places = list(events), operations or {}, places or {}
-        self.error, self.calls = error, 0
+        self.error, self.calls, self.instances = error, 0, instances or {}
 
     def _count(self):
         self.calls += 1
@@ -42,9 +42,18 @@ class Asked:
             raise self.error
 
     def stack_events(self, stack_id):
-        assert stack_id == STACK
         self._count()
-        yield from sorted(self.events, key=lambda event: event.at, reverse=True)
+        account = stack_id.split(":")[4]
+        events = self.events if stack_id == STACK else self.instances[account]
+        if isinstance(events, Exception):
+            raise events
+        yield from sorted(events, key=lambda event: event.at, reverse=True)
+
+    def stack_set_stack(self, name, place, call_as):
+        assert call_as == ("SELF" if name.endswith("-forwarders") else "DELEGATED_ADMIN")
+        account, region = place
+        stack = f"arn:aws:cloudformation:{region}:{account}:stack/StackSet-{name}-1/2"
+        return stack if account in self.instances else ""
 
     def stack_set_operations(self, name, call_as):
         assert call_as == ("SELF" if name.endswith("-forwarders") else "DELEGATED_ADMIN")
@@ -197,21 +206,59 @@ def test_many_calls_of_one_deployment_ask_once():
 
 
 OPERATION = StackSetOperation("op-1", at(0), at(600))
+SWEEP_DOCUMENT = {"Statement": [{"Effect": "Allow", "Action": "iam:ListRoles", "Resource": "*"}]}
+PUT_THERE = {"roleName": "rolewarden-sweep", "policyName": "Sweep", "policyDocument": json.dumps(SWEEP_DOCUMENT)}
+OF_SWEEP = {"Policies": [{"PolicyName": "Sweep", "PolicyDocument": SWEEP_DOCUMENT}]}
+THERE = [
+    of_stack("UPDATE_IN_PROGRESS", 80),
+    *worked_on("Sweep", "AWS::IAM::Role", "rolewarden-sweep", 90, 110, OF_SWEEP),
+    *worked_on("Moves", "AWS::Events::Rule", "rolewarden-forward-moves", 90, 110),
+    of_stack("UPDATE_COMPLETE", 120),
+]
 IN_MEMBERS = {
-    "iam": call("iam", "PutRolePolicy", {"roleName": "rolewarden-sweep"}, 100, MEMBER, "us-east-1"),
+    "iam": call("iam", "PutRolePolicy", PUT_THERE, 100, MEMBER, "us-east-1"),
     "events": call("events", "PutRule", {"name": "rolewarden-forward-moves"}, 100, MEMBER, "eu-west-1"),
     "stack": call("cloudformation", "UpdateStack", {"stackName": "StackSet-rolewarden-members-1"}, 100, MEMBER,
                   sourceIPAddress=f"stacksets.{CFN}"),
 }  # fmt: skip
 
 
-def members(operation=OPERATION, places=((MEMBER, "eu-west-1"),)):
-    return Asked((), {"rolewarden-members": [operation]}, {"op-1": places})
+def members(operation=OPERATION, places=((MEMBER, "eu-west-1"),), there=THERE):
+    return Asked((), {"rolewarden-members": [operation]}, {"op-1": places}, instances={MEMBER: there})
 
 
 @pytest.mark.parametrize("name", IN_MEMBERS)
 def test_a_call_of_an_operation_on_an_own_stack_set_raises_no_alert(name):
     assert caused(IN_MEMBERS[name], members(), members="DELEGATED_ADMIN", forwarders="SELF")
+
+
+OF_ANOTHER_STACK = {
+    "another document": call("iam", "PutRolePolicy", {**PUT_THERE, "policyDocument": json.dumps(EVERYTHING)}, 100,
+                             MEMBER, "us-east-1"),
+    "another policy": call("iam", "PutRolePolicy", {**PUT_THERE, "policyName": "blind"}, 100, MEMBER, "us-east-1"),
+    "another role": call("iam", "PutRolePolicy", {**PUT_THERE, "roleName": "rolewarden-enforce"}, 100, MEMBER,
+                         "us-east-1"),
+    "a rule that is not worked on": call("events", "RemoveTargets", {"rule": "rolewarden-forward-roles"}, 100, MEMBER,
+                                         "eu-west-1"),
+    "the queue": call("sqs", "DeleteQueue", {"queueUrl": f"https://sqs/{MEMBER}/rolewarden-undelivered"}, 100, MEMBER,
+                      "eu-west-1"),
+    "after the stack is done": call("events", "PutRule", {"name": "rolewarden-forward-moves"}, 300, MEMBER,
+                                    "eu-west-1"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OF_ANOTHER_STACK)
+def test_a_call_of_another_stack_in_the_account_during_such_an_operation_raises_an_alert(name):
+    assert not caused(OF_ANOTHER_STACK[name], members(), members="DELEGATED_ADMIN")
+
+
+def test_the_operation_alone_decides_only_if_the_account_cannot_be_entered_or_has_no_stack_any_more():
+    asked = members(there=Refused(Reason.NOT_ENTERED, "AssumeRole: AccessDenied"))
+    assert caused(IN_MEMBERS["iam"], asked, members="DELEGATED_ADMIN")
+    gone = Asked((), {"rolewarden-members": [OPERATION]}, {"op-1": ((MEMBER, "eu-west-1"),)})
+    assert caused(IN_MEMBERS["iam"], gone, members="DELEGATED_ADMIN")
+    refused = members(there=Refused(Reason.REFUSED, "DescribeStackEvents: AccessDenied"))
+    assert not caused(IN_MEMBERS["iam"], refused, members="DELEGATED_ADMIN")
 
 
 @pytest.mark.parametrize("name", IN_MEMBERS)

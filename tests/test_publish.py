@@ -289,7 +289,7 @@ def test_an_answer_that_was_not_delivered_in_time_is_sent_after_the_work(answers
 
 @pytest.mark.parametrize("kind", ["edited", "another version made default", "deleted"])
 def test_the_scheduled_check_and_the_next_sweep_restore_tampering_that_events_missed(world, announced, kind):
-    world.sweep()
+    world.swept()
     if kind == "deleted":
         for role in ("CanvasOmar", "CanvasAnalytics", "CanvasAnalyticsSpaces", "CanvasBedrockAnalytics"):
             world.detach(role, "no-generative-ai")

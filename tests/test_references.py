@@ -10,7 +10,7 @@ from functools import cache
 import botocore.session
 import pytest
 from botocore import xform_name
-from rolewarden.alert import compose
+from rolewarden.alert import anchor, compose
 from rolewarden.verdicts import RECOMMENDATIONS, Reason
 from rolewarden_cli.main import app
 from typer.main import get_group
@@ -19,6 +19,7 @@ from tests.conftest import ROOT, sample
 
 CODE = ("layers", "cli", "functions", "local")
 CITED = re.compile(r"docs/([\w/-]+\.md)(?:, (?P<section>.*))?")
+ENTRY = re.compile(r"\$\{RunbookUrl\}#([\w-]*)")
 COMMAND = re.compile(r"\baws [a-z0-9-]+ [a-z0-9-]+(?: (?:--)?[\w-][^\s`]*)*")
 """A command of the AWS CLI up to the end of its line, or to the backtick after it."""
 
@@ -69,6 +70,8 @@ def test_every_page_and_section_that_code_cites_exists():
         # Comments and docstrings cite a page within a sentence.
         pages = set(re.findall(r"\bdocs/[\w/-]+\.md", file.read_text(encoding="utf-8")))
         missing |= {(file.name, page) for page in pages - EXAMPLES if not (ROOT / page).is_file()}
+    entries = {anchor(heading) for heading in headings("how-to/runbook.md")}
+    missing |= {(name, entry) for name, text in said() for entry in ENTRY.findall(text) if entry not in entries}
     assert missing == set()
     assert lacking("see docs/how-to/runbook.md, Nowhere.") == ["docs/how-to/runbook.md, Nowhere."]
     assert lacking("see docs/how-to/runbook.md, rolewarden-undelivered") != []

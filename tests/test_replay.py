@@ -94,10 +94,21 @@ def test_the_message_of_an_alert_and_the_rules_that_do_not_match_are_shown_on_re
     path.write_text(json.dumps(event))
     shown = replay("--alert", "--why", path).stdout
     assert "\nRolewarden: role CanvasFull cannot be protected: quota full\n" in shown
-    assert "\nTo do      detach a policy" in shown
+    assert "\n  To do      detach a policy" in shown
     assert 'EnforceFunctionSubjects: source is "aws.iam"' in " ".join(shown.split())
     assert "EnforceFunctionRoles: " not in shown
     assert "To do" not in replay(path).stdout
+
+
+def test_the_last_line_counts_events_and_not_the_results_of_their_rules_and_alerts(replay, tmp_path):
+    event = sample("tag_role")
+    event["detail"]["requestParameters"]["roleName"] = "CanvasFull"
+    path = tmp_path / "full.json"
+    path.write_text(json.dumps(event))
+    results = as_json(replay("--json", "--alert", path, EVENTS / "awkward_other_service.json"))
+    assert [result["number"] for result in results] == [1, 1, 2]
+    last = replay("--alert", path, EVENTS / "awkward_other_service.json").stdout.splitlines()[-1]
+    assert last.startswith("2 events, 1 matched a rule, ")
 
 
 def test_tampering_is_shown_as_its_alert(replay):

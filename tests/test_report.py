@@ -13,19 +13,24 @@ from typing import Any
 
 import pytest
 from rolewarden.bindings import DEFAULT_USER, ROLE
+from rolewarden.guardrails import Exemption
+from rolewarden.own_events import RulesChanged
 from rolewarden.verdicts import Reason, Remediation, Verdict
 from rolewarden_cli.access import Decision, Route, Statement
 from rolewarden_cli.models import BEDROCK, JUMPSTART, Model
 from rolewarden_cli.plan import EndingExemption, OpenSwitch, PlannedPolicy, SharedRole
-from rolewarden_cli.report import FindingKind, Report, render
+from rolewarden_cli.report import AccountReport, FindingKind, Report, render
 from rolewarden_cli.report.access_paths import ACCESS_PATHS, access_path
-from rolewarden_cli.report.render import MOST_ACTORS, MOST_COLUMNS
+from rolewarden_cli.report.comparison import Change, Comparison
+from rolewarden_cli.report.matrix import MOST_COLUMNS
+from rolewarden_cli.report.model import AccountScps, AttachedScp, UnreachedAccount, Watch
+from rolewarden_cli.report.render import MOST_ACTORS
 from rolewarden_cli.stack import StackRules
 from rolewarden_cli.status import ContestedRole
 
 from tests.guardrails.probes import emitted_sids
 from tests.pages import Page, figure, findings, page, rows
-from tests.reports import ACCOUNT, NOW, denied, entry, generated, planned
+from tests.reports import ACCOUNT, NOW, changed, denied, entry, generated, planned, rules_changed
 
 pytestmark = pytest.mark.long
 
@@ -57,14 +62,15 @@ def test_a_page_of_500_profiles_and_100_models_has_a_row_for_each_profile_and_th
     found = rows(root)
     reasons = [item.text for item in root.ids["reasons"].children]
     heads = [head.attributes["title"] for head in root.ids["matrix"].all("th", class_="model")]
-    assert heads == [model.id for model in report.access.models]
-    assert len(found) == len(report.access.rows) == 500
-    for row in report.access.rows:
+    places = {model.id: place for place, model in enumerate(report.accounts[0].access.models)}
+    assert sorted(heads) == sorted(places)
+    assert len(found) == len(report.accounts[0].access.rows) == 500
+    for row in report.accounts[0].access.rows:
         role, verdict, cells = found[row.domain_name, row.user_profile]
-        assert (role, verdict) == (row.role, report.verdicts[row.role].value)
+        assert (role, verdict) == (row.role, report.accounts[0].verdicts[row.role].value)
         assert len(cells) == 100
-        for place, cell in enumerate(cells):
-            decision = report.access.cell(row, place)
+        for head, cell in zip(heads, cells, strict=True):
+            decision = report.accounts[0].access.cell(row, places[head])
             said = WORDS[decision.allowed, decision.denied_by_scp, bool(decision.statements)]
             by = reasons[int(cell.attributes["data-by"]) - 1] if "data-by" in cell.attributes else ""
             assert cell.text == said
@@ -83,7 +89,7 @@ def test_a_page_of_500_profiles_and_100_models_fits_into_two_and_a_half_megabyte
 
 def test_the_figures_on_the_page_are_those_of_the_report(large):
     report, _, root = large
-    verdicts = Counter(report.verdicts.values())
+    verdicts = Counter(report.accounts[0].verdicts.values())
     for verdict in Verdict:
         assert figure(root, verdict.value) == str(verdicts[verdict])
     governed = verdicts.total() - verdicts[Verdict.EXEMPT] - verdicts[Verdict.OUT_OF_SCOPE]
@@ -95,9 +101,8 @@ def test_the_figures_on_the_page_are_those_of_the_report(large):
     assert figure(root, "denied") == str(cells["denied"])
     assert figure(root, "not-allowed") == str(cells["not allowed"])
     assert figure(root, "scp") == str(cells["denied by a service control policy"]) != "0"
-    assert figure(root, "history") == str(len(report.history)) == "240"
-    findings = list(report.findings())
-    assert figure(root, "findings") == str(len(findings)) == str(len(list(root.ids["findings"].all("tr"))) - 1)
+    assert figure(root, "history") == str(len(report.accounts[0].drift)) == "240"
+    assert figure(root, "findings") == str(len(list(report.findings()))) == str(len(findings(root)))
 
 
 def numbers(root, title):
@@ -114,11 +119,11 @@ def test_the_charts_tables_add_up_to_the_history(large):
     report, _, root = large
     over_time = numbers(root, "Drift over time, by day")
     for day, told in over_time.items():
-        kinds = Counter(entry.kind for entry in report.history if str(entry.at.date()) == day)
+        kinds = Counter(entry.kind for entry in report.accounts[0].drift if str(entry.at.date()) == day)
         assert {kind: n for kind, n in told.items() if n} == dict(kinds)
-    assert sum(sum(told.values()) for told in over_time.values()) == len(report.history)
+    assert sum(sum(told.values()) for told in over_time.values()) == len(report.accounts[0].drift)
     by_actor = numbers(root, "Drift by caller")
-    actors = Counter(entry.actor.rsplit("/", 1)[-1] for entry in report.history)
+    actors = Counter(entry.actor.rsplit("/", 1)[-1] for entry in report.accounts[0].drift)
     assert {actor: sum(told.values()) for actor, told in by_actor.items()} == dict(actors)
     assert list(by_actor) == [actor for actor, _ in actors.most_common()]
 
@@ -139,14 +144,14 @@ def test_a_long_history_is_drawn_by_week():
     report = generated(5, 5)
     old = entry(NOW - timedelta(days=300))
     since = replace(report.provenance, history_since=NOW - timedelta(days=365))
-    root = page(replace(report, provenance=since, history=(old,)))
+    root = page(changed(replace(report, provenance=since), history=(old,)))
     [week] = numbers(root, "Drift over time, by the week that begins")
     assert 0 <= (old.at.date() - old.at.date().fromisoformat(week)).days < 7
 
 
 def test_many_actors_share_a_bar():
     history = tuple(entry(NOW, actor=f"arn:aws:iam::{ACCOUNT}:user/u{n:02}") for n in range(MOST_ACTORS + 5))
-    told = numbers(page(replace(generated(5, 5), history=history)), "Drift by caller")
+    told = numbers(page(changed(generated(5, 5), history=history)), "Drift by caller")
     assert len(told) == MOST_ACTORS + 1
     assert sum(told["5 others"].values()) == 5
 
@@ -156,23 +161,23 @@ def test_many_models_of_a_provider_with_the_same_access_share_a_column():
     root = page(report)
     heads = [head.attributes["title"] for head in root.ids["matrix"].all("th", class_="model")]
     assert len(heads) < MOST_COLUMNS
-    assert sorted(", ".join(heads).split(", ")) == sorted(model.id for model in report.access.models)
-    places = {model.id: place for place, model in enumerate(report.access.models)}
+    assert sorted(", ".join(heads).split(", ")) == sorted(model.id for model in report.accounts[0].access.models)
+    places = {model.id: place for place, model in enumerate(report.accounts[0].access.models)}
     found = rows(root)
-    for row in report.access.rows:
+    for row in report.accounts[0].access.rows:
         _, _, cells = found[row.domain_name, row.user_profile]
         for ids, cell in zip(heads, cells, strict=True):
             for model in ids.split(", "):
-                assert (cell.text == "allowed") == report.access.cell(row, places[model]).allowed
+                assert (cell.text == "allowed") == report.accounts[0].access.cell(row, places[model]).allowed
     decided = sum(int(figure(root, name)) for name in ("allowed", "denied", "scp", "not-allowed"))
-    assert decided == len(report.access.rows) * len(report.access.models)
+    assert decided == len(report.accounts[0].access.rows) * len(report.accounts[0].access.models)
 
 
 def test_a_model_that_only_the_bedrock_role_reaches_is_allowed_and_the_row_has_both_roles():
     report = generated(1, 1)
-    [row] = report.access.rows
+    [row] = report.accounts[0].access.rows
     access = replace(
-        report.access,
+        report.accounts[0].access,
         rows=(replace(row, bedrock_role="CanvasBedrock"),),
         models=(Model("amazon.nova-1-v1:0", BEDROCK),),
         decisions={
@@ -180,7 +185,7 @@ def test_a_model_that_only_the_bedrock_role_reaches_is_allowed_and_the_row_has_b
             "CanvasBedrock": (Decision((Route("on demand", True, ()),)),),
         },
     )
-    [(role, _, [cell])] = rows(page(replace(report, access=access))).values()
+    [(role, _, [cell])] = rows(page(changed(report, access=access))).values()
     assert role == f"{row.role} + CanvasBedrock"
     assert cell.text == "allowed"
 
@@ -196,25 +201,25 @@ def test_a_model_that_only_the_bedrock_role_reaches_is_allowed_and_the_row_has_b
 )
 def test_a_subject_is_compliant_if_each_of_its_roles_is(one, other, shown):
     report = generated(1, 1)
-    [row] = report.access.rows
+    [row] = report.accounts[0].access.rows
     row = replace(row, bedrock_role="CanvasBedrock")
     roles = (planned(row.role, one), planned("CanvasBedrock", other))
-    assert replace(report, plan=replace(report.plan, roles=roles)).verdict(row) is shown
+    assert changed(report, plan=replace(report.accounts[0].plan, roles=roles)).accounts[0].verdict(row) is shown
 
 
 def test_each_printed_page_has_the_account_and_the_date():
     report = generated(1, 1)
-    access = replace(report.access, account='1111"}</style>')
-    css = page(replace(report, access=access)).one("style").text
+    access = replace(report.accounts[0].access, account='1111"}</style>')
+    css = page(changed(report, access=access)).one("style").text
     assert '@bottom-left { content: "Rolewarden, account 1111, 2026-11-25 09:00 UTC" }' in css
 
 
 def test_roles_without_a_domain_are_listed_under_the_rule_that_governs_them():
     report = generated(1, 4)
-    [row] = report.access.rows
+    [row] = report.accounts[0].access.rows
     also = replace(row, kind=ROLE, user_profile="", domain_id="", domain_name="")
     default = replace(row, kind=DEFAULT_USER, user_profile="")
-    found = rows(page(replace(report, access=replace(report.access, rows=(also, default)))))
+    found = rows(page(changed(report, access=replace(report.accounts[0].access, rows=(also, default)))))
     assert list(found) == [(row.domain_name, DEFAULT_USER), ("governed by name or trust", row.role)]
 
 
@@ -225,17 +230,17 @@ def test_the_same_report_gives_the_same_bytes(small):
 
 def test_an_empty_account_has_a_page_too():
     report = generated(0, 0)
-    empty = replace(
-        report,
-        plan=replace(report.plan, roles=(), shared=(), exemptions=(), policies=(), deployed=False),
+    empty = changed(
+        replace(report, policies=()),
+        plan=replace(report.accounts[0].plan, roles=(), shared=(), exemptions=(), policies=(), deployed=False),
         history=(),
-        policies=(),
         status=None,
+        watch=None,
     )
     root = page(empty)
     assert figure(root, "coverage") == "none"
     assert figure(root, "findings") == "0"
-    assert "Rolewarden is not deployed here" in root.ids["drift"].text
+    assert root.text.count("Rolewarden is not deployed in") == 1
     assert "matrix" not in root.ids
 
 
@@ -274,7 +279,7 @@ HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)></td></style
 def hostile():
     """A report in which every text from AWS or a user is an attack."""
     base = generated(1, 2)
-    [row] = base.access.rows
+    [row] = base.accounts[0].access.rows
     statement = Statement(f"p{HOSTILE}", "", f"s{HOSTILE}", {"Effect": "Deny"})
     free = Statement(f"f{HOSTILE}", "", "1", {})
     bad = replace(
@@ -286,7 +291,7 @@ def hostile():
     )
     decisions = (Decision((Route("hub", False, (statement,)),)), Decision((Route(f"route{HOSTILE}", True, (free,)),)))
     access = replace(
-        base.access,
+        base.accounts[0].access,
         account=f"account{HOSTILE}",
         regions=(f"region{HOSTILE}",),
         listed=f"listed{HOSTILE}",
@@ -296,7 +301,7 @@ def hostile():
         unread=(f"unread{HOSTILE}",),
     )
     plan = replace(
-        base.plan,
+        base.accounts[0].plan,
         roles=(
             planned(
                 bad.role,
@@ -321,16 +326,30 @@ def hostile():
         for field in fields(told)
         if field.type == "str" and field.name != "account"
     }
-    assert base.status is not None
+    assert base.accounts[0].status is not None
     history = (replace(entry(NOW), **words, policies=(f"hp{HOSTILE}",)),)
-    status = replace(base.status, contested=(ContestedRole(f"cr{HOSTILE}", 3, NOW, (f"ca{HOSTILE}",)),))
+    status = replace(base.accounts[0].status, contested=(ContestedRole(f"cr{HOSTILE}", 3, NOW, (f"ca{HOSTILE}",)),))
     [policy, *_] = base.policies
     document = {"Version": "2012-10-17", "Statement": [{"Sid": f"sid{HOSTILE}", "Resource": f"resource{HOSTILE}"}]}
     policies = (policy._replace(name=f"pname{HOSTILE}", document=document),)
     provenance = replace(
-        base.provenance, caller=f"caller{HOSTILE}", place=f"place{HOSTILE}", guardrails_file=f"file{HOSTILE}"
+        base.provenance,
+        caller=f"caller{HOSTILE}",
+        place=f"place{HOSTILE}",
+        guardrails_file=f"file{HOSTILE}",
+        rules_text=f"text{HOSTILE}",
     )
-    return Report(provenance, plan, access, history, policies, status)
+    exemption = Exemption(bad.role, NOW.date(), f"ex{HOSTILE}", "", ticket=f"tk{HOSTILE}", approved_by=f"ab{HOSTILE}")
+    rules = base.rules._replace(exemptions=(exemption,))
+    watch = Watch((), ((f"alarm{HOSTILE}", "OK"),), f"interval{HOSTILE}", (f"covered{HOSTILE}",))
+    prevention = AccountScps((AttachedScp(f"scp{HOSTILE}", of_rules=False),), None, f"notread{HOSTILE}")
+    words = {field.name: f"rules-{field.name}{HOSTILE}" for field in fields(told) if field.type == "str"}
+    change = replace(rules_changed(NOW), **{**words, "kind": RulesChanged.detail_type}, changes=(f"line{HOSTILE}",))
+    account = AccountReport(plan, access, (*history, change), status, watch, prevention)
+    lost = UnreachedAccount(f"lost{HOSTILE}", f"because{HOSTILE}")
+    difference = Change(*(f"{word}{HOSTILE}" for word in ("dwhat", "dabout", "dbefore", "dnow")))
+    comparison = Comparison(f"earlier{HOSTILE}", f"edigest{HOSTILE}", NOW, (difference,))
+    return Report(provenance, rules, policies, (account,), (lost,), comparison)
 
 
 @pytest.fixture(scope="module")
@@ -339,7 +358,8 @@ def attacked():
 
 
 def test_no_text_from_aws_becomes_an_element_or_an_attribute(attacked):
-    assert len(list(attacked.all("script"))) == len(list(attacked.all("style"))) == 1
+    assert len(list(attacked.all("script"))) == 2
+    assert len(list(attacked.all("style"))) == 1
     assert not list(attacked.all("img"))
     assert not any(name.startswith("on") for element in attacked.all() for name in element.attributes)
 
@@ -349,7 +369,8 @@ def test_no_text_from_aws_becomes_an_element_or_an_attribute(attacked):
     ["account", "region", "caller", "place", "file", "listed", "domain", "profile", "role", "model", "route", "unread",
      "missing", "message", "policy", "sd", "su", "sr", "sg", "pattern", "er", "et", "od", "ou", "or", "cr", "ca", "sid",
      "resource", "pname", "kind", "about", "remediation", "reason", "event", "actor", "source_address", "hp", "p",
-     "s", "f"],
+     "s", "f", "ex", "tk", "ab", "alarm", "interval", "covered", "scp", "notread", "rules-message", "line", "text",
+     "lost", "because", "dwhat", "dabout", "dbefore", "dnow", "earlier", "edigest"],
 )  # fmt: skip
 def test_a_text_from_aws_is_shown_as_it_is(attacked, word):
     """The text as JSON has it in a policy document, without the backticks that mark code in a recommended action."""
@@ -367,9 +388,9 @@ def test_the_labels_of_charts_are_text(attacked):
 @pytest.mark.parametrize("sign", ["\u202e", "\x00", "\x1b", "\u200b", "\ud800"])
 def test_a_character_that_hides_or_reverses_text_is_shown_as_its_code(sign):
     report = generated(1, 2)
-    [row] = report.access.rows
-    access = replace(report.access, rows=(replace(row, domain_name=f"a{sign}b", user_profile=f"c{sign}d"),))
-    html = render(replace(report, access=access, history=(entry(NOW, about=f"e{sign}f", actor=f"g{sign}h"),)))
+    [row] = report.accounts[0].access.rows
+    access = replace(report.accounts[0].access, rows=(replace(row, domain_name=f"a{sign}b", user_profile=f"c{sign}d"),))
+    html = render(changed(report, access=access, history=(entry(NOW, about=f"e{sign}f", actor=f"g{sign}h"),)))
     assert sign not in html
     for shown in ("a{}b", "c{}d", "e{}f", "g{}h"):
         assert shown.format(ascii(sign)[1:-1]) in html
@@ -408,8 +429,10 @@ def test_every_part_of_the_page_has_a_name(large):
             assert element.attributes.get(name, ids[0]) in ids
         if element.tag == "a":
             assert element.attributes["href"].removeprefix("#") in ids
+    for table in root.all("table"):
+        assert next(table.all("caption")).text.strip()
     for cell in root.all("th"):
-        assert cell.attributes["scope"] in {"col", "row", "rowgroup"}
+        assert cell.attributes["scope"] in {"col", "row", "rowgroup", "colgroup"}
 
 
 def test_a_decision_and_a_verdict_are_recognizable_without_colour(small):
@@ -452,7 +475,7 @@ def test_a_role_counts_as_drifted_if_enforcement_can_remediate_it_and_else_as_un
     report = generated(0, 1)
     full = planned("Full", Verdict.UNENFORCEABLE, before=Verdict.DRIFTED)
     bare = planned("Bare", Verdict.DRIFTED)
-    root = page(replace(report, plan=replace(report.plan, roles=(full, bare))))
+    root = page(changed(report, plan=replace(report.accounts[0].plan, roles=(full, bare))))
     assert (figure(root, "unenforceable"), figure(root, "drifted")) == ("1", "1")
 
 
@@ -465,10 +488,10 @@ def test_a_decision_that_depends_on_a_key_of_a_live_call_says_so(small):
 @pytest.mark.parametrize(("deployed", "recommendation"), [(True, "rolewarden sweep"), (False, "rolewarden enforce")])
 def test_the_recommended_action_for_a_drifted_role_is_the_stack_or_the_command(deployed, recommendation):
     report = generated(0, 1)
-    plan = replace(report.plan, roles=(planned("Bare", Verdict.DRIFTED),), deployed=deployed)
+    plan = replace(report.accounts[0].plan, roles=(planned("Bare", Verdict.DRIFTED),), deployed=deployed)
     assert any(
         found[0].startswith("role Bare") and recommendation in found[3]
-        for found in findings(page(replace(report, plan=plan)))
+        for found in findings(page(changed(report, plan=plan)))
     )
 
 
@@ -476,7 +499,11 @@ def test_a_drifted_role_in_observe_mode_has_no_recommended_command_that_would_no
     report = generated(0, 1)
     role = planned("Seen", Verdict.DRIFTED)
     role = replace(role, outcome=role.outcome._replace(remediation=Remediation.OBSERVED))
-    [found] = [f for f in findings(page(replace(report, plan=replace(report.plan, roles=(role,))))) if "Seen" in f[0]]
+    [found] = [
+        f
+        for f in findings(page(changed(report, plan=replace(report.accounts[0].plan, roles=(role,)))))
+        if "Seen" in f[0]
+    ]
     assert "mode: observe" in found[3]
     assert "rolewarden" not in found[3]
 
@@ -485,8 +512,8 @@ def test_a_drifted_role_in_observe_mode_has_no_recommended_command_that_would_no
 @pytest.mark.parametrize("change", ["created", "replaced", "retired"])
 def test_a_changed_policy_has_a_recommended_action_that_changes_it(state, change):
     report = generated(0, 1)
-    plan = replace(report.plan, policies=(PlannedPolicy("only-nova-and-sonnet", change),), stack=state)
-    [found] = [found for found in findings(page(replace(report, plan=plan))) if found[1] == FindingKind.TAMPERED]
+    plan = replace(report.accounts[0].plan, policies=(PlannedPolicy("only-nova-and-sonnet", change),), stack=state)
+    [found] = [found for found in findings(page(changed(report, plan=plan))) if found[1] == FindingKind.TAMPERED]
     command = {
         StackRules.OTHER: "sam build && sam deploy",
         StackRules.UNKNOWN: "sam build && sam deploy",
@@ -500,9 +527,9 @@ def test_a_changed_policy_has_a_recommended_action_that_changes_it(state, change
 
 def test_a_policy_with_other_text_is_a_finding_and_not_published():
     report = generated(0, 1)
-    first, *others = report.plan.policies
-    plan = replace(report.plan, policies=(replace(first, change="replaced"), *others))
-    root = page(replace(report, plan=plan))
+    first, *others = report.accounts[0].plan.policies
+    plan = replace(report.accounts[0].plan, policies=(replace(first, change="replaced"), *others))
+    root = page(changed(report, plan=plan))
     assert any(about == f"policy {first.name}" and told == FindingKind.TAMPERED for about, told, *_ in findings(root))
     states = {p.children[0].text: next(p.all("span")).text for p in root.all("article")}
     assert states[first.name] == "not as published"
@@ -512,7 +539,7 @@ def test_a_policy_with_other_text_is_a_finding_and_not_published():
 def test_a_policy_is_in_force_on_the_roles_that_need_it_and_have_it(large):
     report, _, root = large
     [told] = [p.children[1].text for p in root.all("article") if p.children[0].text == "only-nova-and-sonnet"]
-    compliant = sum(verdict is Verdict.COMPLIANT for verdict in report.verdicts.values())
+    compliant = sum(verdict is Verdict.COMPLIANT for verdict in report.accounts[0].verdicts.values())
     assert told == f"as published, in effect on {compliant} roles"
 
 
@@ -520,7 +547,7 @@ def test_a_policy_is_in_force_on_the_roles_that_need_it_and_have_it(large):
 def test_a_policy_is_not_in_effect_on_a_role_whose_policies_were_not_compared(verdict):
     report = generated(0, 1)
     role = planned("Other", verdict, required=("only-nova-and-sonnet",), missing=())
-    root = page(replace(report, plan=replace(report.plan, roles=(role,))))
+    root = page(changed(report, plan=replace(report.accounts[0].plan, roles=(role,))))
     [text] = [p.children[1].text for p in root.all("article") if p.children[0].text == "only-nova-and-sonnet"]
     assert text == "as published, in effect on 0 roles"
 

@@ -11,7 +11,7 @@ from playwright.sync_api import expect, sync_playwright
 from rolewarden.verdicts import Verdict
 from rolewarden_cli.report import render
 
-from tests.reports import generated, planned
+from tests.reports import changed, example, generated, of_several, planned
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -68,7 +68,9 @@ def shown(page):
 def cell(page, row, model):
     """The cell of a subject and a model by their names, scrolled into view."""
     place = page.evaluate(
-        "(model) => [...document.querySelectorAll('#matrix thead th')].findIndex((head) => head.title === model)", model
+        "(model) => [...document.querySelectorAll('#matrix tr:last-child > th[scope=col]')]"
+        ".findIndex((one) => one.title === model)",
+        model,
     )
     line = page.locator("#matrix tbody tr").filter(has=page.locator("th", has_text=re.compile(f"^{row}$")))
     found = line.locator(f":nth-child({place + 1})")
@@ -115,7 +117,7 @@ def test_a_filter_leaves_the_rows_and_models_that_it_names(page):
 
 def test_subjects_with_problems_can_be_filtered(page, report):
     page.locator("#filter-verdict").select_option("drifted")
-    drifted = sum(report.verdict(row) == "drifted" for row in report.access.rows)
+    drifted = sum(report.accounts[0].verdict(row) == "drifted" for row in report.accounts[0].access.rows)
     expect(page.locator("#shown")).to_contain_text(f"{drifted} of 500 rows")
 
 
@@ -132,7 +134,7 @@ def test_rows_can_be_sorted_within_their_domain(page):
 
 def test_a_cell_shows_its_decision_with_the_statement(page, report):
     cell(page, "user-008", "mistral.mistral-1-v1:0").click()
-    [row] = [row for row in report.access.rows if row.user_profile == "user-008"]
+    [row] = [row for row in report.accounts[0].access.rows if row.user_profile == "user-008"]
     expect(page.locator("#cell")).to_have_text(
         "mistral.mistral-1-v1:0: denied by only-nova-and-sonnet:BedrockUnlistedModels. "
         f"research, user-008, role {row.role} (compliant)"
@@ -164,8 +166,10 @@ def test_the_header_and_first_column_stay_visible(page):
     area = page.locator("#matrix-scroll")
     area.evaluate("(area) => area.scrollTo(900, 6000)")
     box = area.bounding_box()
-    head = page.locator("#matrix thead th").first.bounding_box()
-    assert abs(head["y"] - box["y"]) < 3
+    head = page.locator("#matrix thead tr:last-child th").first.bounding_box()
+    families = page.locator("#matrix thead .families").bounding_box()
+    assert abs(families["y"] - box["y"]) < 3
+    assert abs(head["y"] - families["y"] - families["height"]) < 3
     assert abs(head["x"] - box["x"]) < 3
     heads = page.locator("#matrix tbody th[scope=row]").evaluate_all(
         "(heads) => heads.map((head) => head.getBoundingClientRect()).map(({ left, top }) => ({ left, top }))"
@@ -243,16 +247,115 @@ def test_models_are_visible_next_to_their_subject_on_a_phone(browser, file):
 def test_a_long_role_and_the_longest_verdict_are_not_cut(browser, tmp_path, media):
     whole = generated(8, 8)
     role = "CanvasAnalytics-with-Bedrock-and-more"
-    rows = tuple(replace(row, role=role) for row in whole.access.rows)
-    access = replace(whole.access, rows=rows, decisions={role: next(iter(whole.access.decisions.values()))})
-    plan = replace(whole.plan, roles=(planned(role, Verdict.UNENFORCEABLE),))
+    rows = tuple(replace(row, role=role) for row in whole.accounts[0].access.rows)
+    access = replace(
+        whole.accounts[0].access, rows=rows, decisions={role: next(iter(whole.accounts[0].access.decisions.values()))}
+    )
+    plan = replace(whole.accounts[0].plan, roles=(planned(role, Verdict.UNENFORCEABLE),))
     file = tmp_path / "report.html"
-    file.write_text(render(replace(whole, access=access, plan=plan)), encoding="utf-8")
+    file.write_text(render(changed(whole, access=access, plan=plan)), encoding="utf-8")
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     page.goto(file.as_uri())
     page.emulate_media(media=media)
     cut = "[...document.querySelectorAll('#matrix tbody td:not([class])')].filter((c) => c.scrollWidth > c.clientWidth)"
     assert page.evaluate(f"{cut}.length") == 0
+    page.close()
+
+
+CUT = """() => [...document.querySelectorAll('main :is(p, li, dd, .list th, .list td)')]
+  .filter((one) => one.getClientRects().length && !one.closest('.matrix, thead, .unseen'))
+  .filter((one) => one.scrollWidth > one.clientWidth + 1 || one.getBoundingClientRect().right > innerWidth)
+  .map((one) => one.textContent.trim().slice(0, 60))"""
+"""The texts that are wider than their element or than the page."""
+
+
+@pytest.mark.parametrize("width", [390, 768, 1280])
+def test_no_text_and_no_column_of_a_table_is_cut(browser, tmp_path, width):
+    file = tmp_path / "report.html"
+    file.write_text(render(example()), encoding="utf-8")
+    page = browser.new_page(viewport={"width": width, "height": 844})
+    page.goto(file.as_uri())
+    page.evaluate("for (const part of document.querySelectorAll('details')) part.open = true")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate(CUT) == []
+    page.close()
+
+
+def test_on_a_phone_each_cell_has_the_head_of_its_column(browser, tmp_path):
+    file = tmp_path / "report.html"
+    file.write_text(render(example()), encoding="utf-8")
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    page.goto(file.as_uri())
+    cell = page.locator("#exceptions-table td[data-head='Approved by']").first
+    assert cell.evaluate("(one) => getComputedStyle(one, '::before').content") == '"Approved by" / ""'
+    assert cell.bounding_box()["x"] < 30
+    page.close()
+
+
+def test_touching_the_head_of_a_column_shows_its_whole_name(page):
+    page.locator("#matrix thead th.model").nth(3).evaluate("(head) => head.click()")
+    expect(page.locator("#cell")).to_have_text("Column 4: amazon.nova-4-v1:0")
+
+
+def test_the_heads_of_the_families_cover_the_columns_that_are_shown(page):
+    def width(family):
+        return page.locator(f"#matrix .family[data-family={family}]").evaluate(
+            "(head) => head.getBoundingClientRect().width"
+        )
+
+    def columns(family):
+        heads = page.locator(f"#matrix th.model[data-family={family}]").evaluate_all(
+            "(heads) => heads.map((head) => head.getBoundingClientRect().width)"
+        )
+        return sum(heads)
+
+    assert columns("bedrock") > 0
+    assert width("bedrock") == pytest.approx(columns("bedrock"), abs=1)
+    page.locator("#filter-model").fill("nova-1")
+    expect(page.locator("#shown")).to_contain_text("6 of 100")
+    assert columns("bedrock") > 0
+    assert width("bedrock") == pytest.approx(columns("bedrock"), abs=1)
+    assert width("jumpstart") == 0
+
+
+def test_a_question_leads_to_its_place_with_the_keyboard(browser, tmp_path):
+    file = tmp_path / "report.html"
+    file.write_text(render(example()), encoding="utf-8")
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.goto(file.as_uri())
+    row = page.get_by_role("row", name="Who tampered with guardrails or with Rolewarden?")
+    row.get_by_role("link", name="Tampering").press("Enter")
+    heading = page.get_by_role("heading", name="Tampering")
+    expect(heading).to_be_in_viewport()
+    assert heading.bounding_box()["y"] > page.locator("nav").bounding_box()["height"] - 1
+    page.close()
+
+
+def test_several_accounts_can_be_told_apart_and_filtered(browser, tmp_path):
+    file = tmp_path / "report.html"
+    file.write_text(render(of_several()), encoding="utf-8")
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.goto(file.as_uri())
+    page.locator("#filter-row").fill("222233334444")
+    expect(page.locator("#shown")).to_contain_text("12 of 36 rows")
+    assert page.locator("#matrix tbody").locator("visible=true").count() == 5
+    page.close()
+
+
+def test_the_printed_page_has_everything_that_is_folded_on_the_screen(browser, tmp_path):
+    file = tmp_path / "report.html"
+    file.write_text(render(example()), encoding="utf-8")
+    page = browser.new_page()
+    page.goto(file.as_uri())
+    page.emulate_media(media="print")
+    parts = page.locator("details").evaluate_all(
+        "(all) => all.map((part) => [part.firstElementChild.textContent, part.lastElementChild.checkVisibility("
+        "{ contentVisibilityAuto: true }) && part.lastElementChild.getBoundingClientRect().height > 8])"
+    )
+    assert len(parts) > 8
+    assert [name for name, is_shown in parts if not is_shown] == []
+    for text in ("Role Remediated", "BedrockUnlistedModels", "huggingface-llm-example-4b-instruct"):
+        assert page.get_by_text(text).last.is_visible()
     page.close()
 
 

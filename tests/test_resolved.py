@@ -27,7 +27,7 @@ def resolved(world):
 
 
 def test_the_next_sweep_resolves_a_remediated_role_once(world, resolved):
-    world.sweep()
+    world.swept()
     assert resolved() == []
     world.remediate_by_hand()
     world.sweep()
@@ -41,7 +41,7 @@ def test_the_next_sweep_resolves_a_remediated_role_once(world, resolved):
 
 
 def test_the_next_sweep_resolves_a_finding_whose_resolution_could_not_be_reported(world, resolved):
-    world.sweep()
+    world.swept()
     world.remediate_by_hand()
     with world.aws.failing("PutEvents", "ThrottlingException", times=3):
         world.sweep()
@@ -65,7 +65,7 @@ def test_a_finding_of_an_event_is_resolved(world, resolved):
 
 
 def test_a_resolved_finding_that_occurs_again_is_reported_again(world, resolved):
-    world.sweep()
+    world.swept()
     filler = world.remediate_by_hand()
     world.sweep()
     world.iam.detach_role_policy(RoleName="CanvasFull", PolicyArn=FULL)
@@ -76,7 +76,7 @@ def test_a_resolved_finding_that_occurs_again_is_reported_again(world, resolved)
 
 
 def test_the_finding_of_a_deleted_role_is_resolved(world, resolved):
-    world.sweep()
+    world.swept()
     for profile in world.sagemaker.list_user_profiles()["UserProfiles"]:
         if profile["UserProfileName"] == "fatima":
             world.sagemaker.delete_user_profile(
@@ -109,7 +109,7 @@ def test_the_finding_of_an_unreadable_subject_is_resolved_after_a_complete_sweep
 
 
 def test_a_sweep_after_a_resolution_makes_no_additional_calls(world):
-    world.sweep()
+    world.swept()
     before = world.calls_of_a_sweep()
     world.remediate_by_hand()
     world.sweep()

@@ -13,6 +13,7 @@ from functools import partial
 import boto3
 import pytest
 from rolewarden import detach
+from rolewarden.alert import key_of
 from rolewarden.alert_limits import NARROWED_SECONDS
 from rolewarden.alerting import SUMMARY, Alerter
 from rolewarden.aws import Aws
@@ -29,7 +30,7 @@ from rolewarden.settings import AlertSettings, DrillSettings, own_operations
 from rolewarden.stacks import StackReader
 from rolewarden.work import Recheck, Work
 from rolewarden_local.aws import ACCOUNT_ID, REGION
-from rolewarden_local.emulated._ministack import cloudformation
+from rolewarden_local.emulated._ministack import cloudformation, sts
 from rolewarden_local.scenes.seed import trusting
 
 from tests.conftest import sample
@@ -90,6 +91,9 @@ class Staff:
             for policy, document in rights.policies.items():
                 world.iam.put_role_policy(RoleName=name, PolicyName=policy, PolicyDocument=json.dumps(document))
             given = boto3.client("sts").assume_role(RoleArn=rights.role, RoleSessionName=rights.function)["Credentials"]
+            # Lambda puts this into the credentials of the function's code.
+            function = f"arn:aws:lambda:{REGION}:{ACCOUNT_ID}:function:{rights.function}"
+            sts._sessions[given["AccessKeyId"]]["SourceFunctionArn"] = function
             keys = (given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"])
             self._aws[rights.function] = Aws(boto3.Session(*keys, region_name=REGION))
 
@@ -396,6 +400,7 @@ def alert(staff):
     assert alerter.handle(event)["why"] == "other trails log the events that Rolewarden needs"
     changed = sample("self_disable_rule")
     assert [bool(alerter.handle(changed)["alert"]) for _ in range(2)] == [True, False]
+    alerter.held.keep(key_of(changed), "us-east-1", "a call that CloudTrail does not have", "x", None)
     now = alerter.clock.now
     alerter.clock.now = lambda: now() + 4000
     assert alerter.handle({"step": SUMMARY})["alert"] == "Rolewarden: 1 further alerts within an hour"

@@ -17,7 +17,7 @@ from rolewarden.placement import may_overlap
 from rolewarden.policies import compile_rules, policy_arn
 from rolewarden_local.aws import ACCOUNT_ID
 
-from tests.changes import BEDROCK, JUMPSTART, LONG, SHORT, Watch, carried_out, of, settle
+from tests.changes import BEDROCK, JUMPSTART, LONG, SHORT, Watch, carried_out, of, settle, settled
 from tests.volume import volume
 from tests.world import World
 
@@ -69,7 +69,7 @@ def changed(world: World, folder: str, number: int, file: Mapping[str, Any]) -> 
 
 
 def grown(world_with: Any, tmp_path: Path) -> tuple[World, World]:
-    before = settle(world_with(yaml.safe_dump(of(SHORT))))
+    before = settled(world_with(yaml.safe_dump(of(SHORT))))
     return before, changed(before, str(tmp_path), 0, of(LONG))
 
 
@@ -95,7 +95,7 @@ def test_the_end_of_a_change_is_no_finding(world_with: Any, tmp_path: Path) -> N
 
 
 def test_a_check_that_restores_one_policy_of_a_guardrail_leaves_the_other_alone(world_with: Any) -> None:
-    world = settle(world_with(yaml.safe_dump(of(LONG))))
+    world = settled(world_with(yaml.safe_dump(of(LONG))))
     edited = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "s3:*", "Resource": "*"}]})
     for tampered, other in (("g-2", "g"), ("g", "g-2")):
         arn = policy_arn(tampered, "aws", ACCOUNT_ID)
@@ -106,7 +106,7 @@ def test_a_check_that_restores_one_policy_of_a_guardrail_leaves_the_other_alone(
 
 
 def test_a_deployment_that_keeps_statements_asks_for_its_completion(world_with: Any, tmp_path: Path) -> None:
-    before = settle(world_with(yaml.safe_dump(of(SHORT)))).with_immediate_rechecks()
+    before = settled(world_with(yaml.safe_dump(of(SHORT)))).with_immediate_rechecks()
     path = tmp_path / "longer.yaml"
     path.write_text(yaml.safe_dump(of(LONG)))
     after = before.under(path).with_immediate_rechecks()

@@ -132,6 +132,7 @@ MOVES = {
         *on("events", "PutTargets RemoveTargets", {"rule": RULE}),
         *on("monitoring", "DeleteAlarms DisableAlarmActions", {"alarmNames": ["other", ALARM]}),
         *on("monitoring", "PutCompositeAlarm PutMetricAlarm SetAlarmState", {"alarmName": ALARM}),
+        *on("monitoring", "AssociateDatasetKmsKey", {"datasetIdentifier": "default"}),
         *on("monitoring", "PutAlarmMuteRule", {"name": "quiet", "muteTargets": {"alarmNames": [ALARM]}}),
     ],
     CENTRAL: [

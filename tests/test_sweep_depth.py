@@ -85,7 +85,7 @@ def test_two_sweeps_at_once_have_the_same_result_as_one(world, monkeypatch):
 
 
 def test_a_binding_of_a_concurrent_event_is_kept(world):
-    world.sweep()
+    world.swept()
     sweeper = world.sweeper
     old_time = sweeper.clock.now() - 60
     sweeper.clock = Clock(now=lambda: old_time)  # The sweep has read the role earlier.
@@ -121,7 +121,7 @@ def test_a_profile_without_the_role_it_needs_is_reported_once_with_a_recommended
 
 
 def test_a_profile_whose_domain_needs_the_same_is_no_finding(world):
-    world.sweep()
+    world.swept()
     assert world.history("d-research0001/ravi") == []
 
 
@@ -134,7 +134,7 @@ def test_a_role_that_no_sweep_can_remediate_is_reported_once_by_sweeps_and_again
 
 
 def test_a_completed_sweep_reports_its_counts(world):
-    world.sweep()
+    world.swept()
     counts = world.sweeper.start()
     assert (counts["roles"], counts["unprotected"], counts["surplus"]) == (8, 1, 0)
     assert counts["seconds"] >= 0

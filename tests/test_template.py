@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 import pytest
+from rolewarden.alert import AlertKey, anchor, beyond, compose, summary
 from rolewarden.events import IAM_EVENTS, POLICY_EVENTS, ROLE_EVENTS, SAGEMAKER_EVENTS, TAG_EVENTS
 from rolewarden.settings import queues_of_mappings
 
@@ -300,7 +301,7 @@ def test_alertfunction_can_change_only_its_own_table_and_publish_only_to_its_top
     allowed: dict[str, Any] = {}
     for rights in of_template(template):
         for statement in rights.statements() if rights.function == "AlertFunction" else ():
-            for action in actions(statement):
+            for action in actions(statement) if statement["Effect"] == "Allow" else ():
                 allowed[action] = [*allowed.get(action, []), statement["Resource"]]
     tables = {name: f"arn:aws:dynamodb:us-east-1:{ACCOUNT}:table/{name}" for name in ("AlertsTable", "HistoryTable")}
     assert sorted(allowed.pop("dynamodb:Query")) == sorted(tables.values())
@@ -309,6 +310,7 @@ def test_alertfunction_can_change_only_its_own_table_and_publish_only_to_its_top
         "dynamodb:UpdateItem": tables["AlertsTable"],
         "dynamodb:DeleteItem": tables["AlertsTable"],
         "cloudtrail:DescribeTrails": "*",
+        "cloudtrail:LookupEvents": "*",
         "cloudtrail:GetEventSelectors": "arn:aws:cloudtrail:*:*:trail/*",
         "cloudtrail:GetTrailStatus": "arn:aws:cloudtrail:*:*:trail/*",
         "sns:Publish": f"arn:aws:sns:us-east-1:{ACCOUNT}:AlarmTopic",
@@ -388,14 +390,35 @@ def test_the_sweep_and_the_policy_check_run_once_an_interval(value, seconds):
 
 def test_every_alarm_goes_to_the_topic_and_has_its_entry_in_the_runbook(template):
     runbook = (ROOT / "docs/how-to/runbook.md").read_text()
-    entries = {line[3:] for line in runbook.splitlines() if line.startswith("## ")}
+    entries = {anchor(line[3:]) for line in runbook.splitlines() if line.startswith("## ")}
     told = set()
     for name, alarm in alarms(template).items():
         assert alarm["AlarmActions"] == alarm["OKActions"] == [f"arn:aws:sns:us-east-1:{ACCOUNT}:AlarmTopic"]
-        entry = alarm["AlarmDescription"].rpartition("docs/how-to/runbook.md, ")[2].rstrip(".")
-        assert name.endswith(entry)
+        entry = alarm["AlarmDescription"].rpartition(" Runbook: docs/how-to/runbook.md#")[2]
+        assert name.lower().endswith(entry)
         told.add(entry)
-    assert told | {"Alerts", "Restore the stack", "A first deployment that fails"} == entries
+    assert told | {"alerts", "restore-the-stack", "a-first-deployment-that-fails"} == entries
+
+
+@pytest.mark.parametrize("url", ["https://github.com/x/rolewarden/blob/main/docs/how-to/runbook.md",
+                                 "https://docs.example.com/how-to/runbook/"])  # fmt: skip
+def test_every_alarm_ends_with_a_link_to_its_entry_if_the_stack_has_the_url_of_the_runbook(url):
+    for name, alarm in alarms(translated(RunbookUrl=url)).items():
+        link = alarm["AlarmDescription"].split()[-1]
+        assert link.partition("#")[0] == url
+        assert link.partition("#")[2], name
+        # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html
+        assert len(alarm["AlarmDescription"]) + 256 <= 1024
+
+
+@pytest.mark.parametrize(("value", "is_allowed"), [
+    ("docs/how-to/runbook.md", True), ("https://wiki.example.com/x?page=runbook", True),
+    ("", False), ("http://wiki.example.com/x", False), ("https://wiki.example.com/x#y", False),
+    ("https://wiki.example.com/a b", False), ("https://wiki.example.com/a\nb", False), ("javascript:alert(1)", False),
+])  # fmt: skip
+def test_the_url_of_the_runbook_is_one_word_that_a_heading_can_follow(template, value, is_allowed):
+    pattern = template.body["Parameters"]["RunbookUrl"]["AllowedPattern"]
+    assert bool(re.fullmatch(pattern, value)) is is_allowed
 
 
 def test_every_reason_except_a_missing_role_has_a_recommended_action():
@@ -404,7 +427,7 @@ def test_every_reason_except_a_missing_role_has_a_recommended_action():
     assert set(Reason) - RECOMMENDATIONS.keys() == {Reason.ROLE_GONE}
 
 
-@pytest.mark.parametrize("metric", ["Contested", "RecordFailed", "Unenforceable"])
+@pytest.mark.parametrize("metric", ["Contested", "RecordFailed", "Unenforceable", "UnverifiedAlerts"])
 def test_every_metric_of_an_error_has_an_immediate_alarm(template, metric):
     [alarm] = [a for a in alarms(template).values() if a["MetricName"] == metric]
     assert alarm["Namespace"] == "Rolewarden"
@@ -412,15 +435,23 @@ def test_every_metric_of_an_error_has_an_immediate_alarm(template, metric):
     assert (alarm["EvaluationPeriods"], alarm["Threshold"], alarm["TreatMissingData"]) == (1, 0, "notBreaching")
 
 
-def test_every_alert_names_an_entry_of_the_runbook():
-    from rolewarden.alert import compose
-
+def test_every_alert_names_an_entry_of_the_runbook_and_links_it_if_the_stack_has_its_url():
     runbook = (ROOT / "docs/how-to/runbook.md").read_text()
-    entries = {line.lstrip("# ").lower() for line in runbook.splitlines() if line.startswith("#")}
+    entries = {line.lstrip("# ") for line in runbook.splitlines() if line.startswith("#")}
+    links = {f"https://x.example/r#{anchor(entry)}" for entry in entries}
     events = [sample(path.stem) for path in (ROOT / "events").glob("*.json")]
-    for event in [*events, {}]:
-        [line] = [line for line in compose(event, "aws").body.splitlines() if line.startswith("Runbook")]
-        assert line.partition("docs/how-to/runbook.md, ")[2].lower() in entries
+    key = AlertKey("111122223333", "mallory", "DeleteRule", "a rule")
+    alerts = [compose(event, "aws") for event in [*events, {}]]
+    alerts += [summary([("x", 1)], []), beyond(key, 5, of_actor=True)]
+    for alert in alerts:
+        [line] = [line for line in alert.body.splitlines() if line.startswith("Runbook")]
+        assert line.partition("docs/how-to/runbook.md, ")[2] in entries
+        assert alert.linked("docs/how-to/runbook.md") == alert
+        linked = alert.linked("https://x.example/r").body.splitlines()
+        after = [linked[number + 1] for number, line in enumerate(linked) if line == "Runbook:"]
+        assert after
+        assert set(after) <= links
+        assert len(set(after)) == len(after)
 
 
 def test_no_number_that_a_caller_writes_can_lower_an_alarm_on_our_own_metrics(template):

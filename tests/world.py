@@ -11,7 +11,7 @@ from copy import copy
 from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import boto3
 from rolewarden.aws import Aws
@@ -84,6 +84,12 @@ def _staged(aws: LocalAws, template: Template, guardrails: str) -> _Account:
     return _Account(aws.saved(), seeded, environment)
 
 
+USED = -1
+"""The mark of a World that is no longer as it was made, although it made no call."""
+_AFTER: dict[str, Callable[[], None]] = {}
+"""Functions that restore an account after a step that many tests begin with."""
+
+
 class NoRotation(Rotation):
     """A rotation in which no unchanged subject is due."""
 
@@ -131,6 +137,7 @@ class World(Assembled):
         self.iam, self.sagemaker, self.sqs = map(_client, ("iam", "sagemaker", "sqs"))
         # Every World uses the same clients, because they have no state and making them takes longer than an account.
         self.assemble(_aws())
+        self._made = aws.mark()
 
     def lend(self) -> None:
         """Assign Rolewarden's access key to its own role, so that its calls differ from those of the test."""
@@ -145,12 +152,36 @@ class World(Assembled):
             other.publications.run(ACCOUNT_ID, DEPLOYMENT)
         return other
 
-    def protected(self) -> World:
+    def protected(self) -> Self:
         """Attach to every governed role the policies that it needs, and empty the work queue."""
         for binding in list(self.bindings.all()):
             if binding.role:
                 self.enforce(self.role_event(binding.role.name))
         self.work()
+        return self
+
+    def swept(self) -> Self:
+        """Sweep and process the messages, before anything else is done in this World. The functions are cold then."""
+        return self._once("swept", self.sweep)
+
+    def _once(self, name: str, step: Callable[[], object]) -> Self:
+        """Take a step, or restore the account of another World after it.
+
+        Nothing may have been done yet in this World, and the other one had the same rules and settings. The functions
+        are cold then.
+        """
+        if self.aws.mark() != self._made:
+            step()
+            return self
+        rules = Path(self.environment["GUARDRAILS_FILE"]).read_text()
+        settings = sorted({**self.environment, "GUARDRAILS_FILE": rules}.items())
+        key = f"{type(self).__name__} {name} {settings}"
+        if key not in _AFTER:
+            step()
+            _AFTER[key] = self.aws.saved()
+        _AFTER[key]()
+        self.lend()
+        self.assemble(self.runtime.aws)
         return self
 
     def event(self, name: str) -> dict[str, Any]:
@@ -291,6 +322,7 @@ class World(Assembled):
 
     def wait(self, seconds: float) -> None:
         """Advance the clock of all functions."""
+        self._made = USED
         before = self.runtime.clock.now
         self.runtime.clock.now = lambda: before() + seconds
 

@@ -23,6 +23,7 @@ from rolewarden.bindings import DEFAULT_USER, EXECUTION, OTHER_VIAS, ROLE, SHARE
 from rolewarden.errors import Gone, Refused, RetryLater
 from rolewarden.guardrails import Rules
 from rolewarden.matching import matches
+from rolewarden.observing import banner_of
 from rolewarden.policies import USER_KEY
 from rolewarden.verdicts import Reason
 from rolewarden.vocabulary import CANVAS_CREATE, CANVAS_USE, HUB_TAGS, JUMPSTART_TAGS
@@ -207,6 +208,7 @@ class AccessMatrix:
 
     - `listed`: the source of the list of Bedrock models (see `Models`).
     - `simulations`: the number of simulations that IAM made.
+    - `observed`: the guardrails in observe mode, and `banner` the line that names them.
     """
 
     account: str
@@ -218,6 +220,8 @@ class AccessMatrix:
     decisions: Mapping[str, tuple[Decision, ...]] = field(metadata=HIDDEN)
     simulations: int
     unread: tuple[str, ...] = ()
+    observed: tuple[str, ...] = ()
+    banner: str = field(default="", metadata=HIDDEN)
 
     def cell(self, row: Row, number: int) -> Decision:
         """The decision on a row and `models[number]`: of its first role with an open route, else of its first role."""
@@ -297,6 +301,8 @@ def matrix(
         decisions,
         judge.simulations,
         tuple(filter(None, (*inventory.unread, *unread, *sorted(judge.unjudged), judge.scps.unread))),
+        rules.observed if rules else (),
+        banner_of(rules) if rules else "",
     )
 
 

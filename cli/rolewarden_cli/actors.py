@@ -7,7 +7,7 @@ the text of a message. The ID of the event stays, because the audit compares it 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -22,6 +22,7 @@ LEFT_OUT = "(left out)"
 _PRINCIPAL = re.compile(
     r"arn:[a-z-]+:(?:iam|sts)::[0-9]*:(?:(?:role|user|assumed-role|federated-user)/[\w+=,.@/-]+|root)"
 )
+_WORD = re.compile(r"[\w@-]+(?:\.[\w@-]+)*")
 _OF_PERSON = ("actor", "person", "source_address", "user_agent")
 _TEXTS = ("message", "was", "finding")
 """The attributes of a row whose text can name a caller."""
@@ -39,10 +40,16 @@ def without_principals(text: str, known: Iterable[str] = ()) -> str:
     return text
 
 
+def without_names(text: str, names: Collection[str]) -> str:
+    """A text without these names of user profiles. A longer word that contains a name stays."""
+    return _WORD.sub(lambda word: LEFT_OUT if word[0] in names else word[0], text)
+
+
 def without_actors(entry: Entry) -> Entry:
     """The entry without its caller, and without the callers of a contest."""
     row = _without(entry.row)
-    return replace(entry, actor="", person="", source_address="", message=str(row.get("message", "")), row=row)
+    message = str(row.get("message") or row.get("summary", ""))
+    return replace(entry, actor="", person="", source_address="", message=message, row=row)
 
 
 def _without(row: Mapping[str, Any], name: str = "") -> dict[str, Any]:

@@ -159,14 +159,17 @@ def of_an_account(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def of_an_account_if(
-    wanted: Callable[[Where, dict[str, Any]], bool],
+    wanted: Callable[[Where, dict[str, Any]], bool], *, hint: str = ""
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """As `of_an_account`, but the first argument is None unless the options want an account."""
-    return lambda command: _with_options_of_where(command, wanted)
+    """As `of_an_account`, but the first argument is None unless the options want an account.
+
+    `hint` is the end of an error that no account can be reached. It says how the command works without one.
+    """
+    return lambda command: _with_options_of_where(command, wanted, hint)
 
 
 def _with_options_of_where(
-    command: Callable[..., None], wanted: Callable[[Where, dict[str, Any]], bool]
+    command: Callable[..., None], wanted: Callable[[Where, dict[str, Any]], bool], hint: str = ""
 ) -> Callable[..., None]:
     own = inspect.signature(command, eval_str=True)
     hints = get_type_hints(Where, include_extras=True)
@@ -178,7 +181,7 @@ def _with_options_of_where(
         if not wanted(where, options):
             command(None, **options)
             return
-        with quiet(), connected(where) as connection:
+        with quiet(), _with_hint(hint), connected(where) as connection:
             if where.local:
                 note(connection.place)
             if connection.is_staged and "guardrails" in options:
@@ -194,6 +197,14 @@ def _with_options_of_where(
     run.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run
+
+
+@contextmanager
+def _with_hint(hint: str) -> Iterator[None]:
+    try:
+        yield
+    except NoConnectionError as error:
+        raise NoConnectionError(f"{error}{hint}") from error
 
 
 class _NoMetrics(AmazonCloudWatchEMFProvider):

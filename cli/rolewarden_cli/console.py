@@ -171,6 +171,12 @@ def few(names: Sequence[str], most: int = FEW_NAMES, *, of: int = 0) -> str:
     return ", ".join(shown) + more
 
 
+def show_banner(out: Console, banner: str) -> None:
+    """Print the line that names the guardrails in observe mode, if there is one."""
+    if banner:
+        out.print(Text(banner, "bold yellow"))
+
+
 def policy_name(policy_arn: str) -> str:
     """The name of a policy."""
     return policy_arn.rsplit("/", 1)[-1]

@@ -20,7 +20,7 @@ from rolewarden_cli.answers import HIDDEN
 from rolewarden_cli.connect import Connection
 from rolewarden_cli.enforce import exemptions_of, recorder_of
 from rolewarden_cli.inventory import Inventory, Progress, ignore_progress
-from rolewarden_cli.plan import RETIRED, Plan, ours
+from rolewarden_cli.plan import Plan, ours
 
 DETACH_COMMAND = "rolewarden detach"
 """The name of the cause in the history."""
@@ -84,7 +84,7 @@ def surplus(found: Inventory, plan: Plan, only: Collection[str] = ()) -> Surplus
         )
     wanted = [role for role in plan.roles if role.detachable and (not only or role.outcome.role in only)]
     roles = {role.outcome.role: role.detachable for role in wanted}
-    unused = {policy.name for policy in plan.policies if policy.change == RETIRED}
+    unused = set(plan.unused)
     if only:
         unused &= {name for names in roles.values() for name in names}
     others = (found.roles.get(role.outcome.role) for role in plan.roles if role not in wanted)

@@ -90,6 +90,19 @@ class Difference:
         return self.change.changes_access or bool(self.in_account and self.in_account.roles)
 
     @property
+    def conditions(self) -> dict[str, bool]:
+        """Whether each condition of `rolewarden diff` holds, by name. At least one holds if access changes."""
+        roles = self.in_account.roles if self.in_account else ()
+        changes = [*(one.access for one in self.change.assignments), *(one.access for one in roles)]
+        gained, lost = any(one.gained for one in changes), any(one.lost for one in changes)
+        is_other = self.change.scope or self.change.settings or any(one.other for one in changes)
+        return {
+            "gained": gained,
+            "lost": lost,
+            "scope": bool(is_other or (self.changes_access and not (gained or lost))),
+        }
+
+    @property
     @shown_as("account")
     def account_change(self) -> AccountChange | None:
         """The changes in the account."""
@@ -185,7 +198,7 @@ class _Needed:
 def _role_change(effects: Effects, inventory: Inventory, before: _Needed, after: _Needed, role: RoleKey) -> RoleChange:
     was, now = before.guardrails(role), after.guardrails(role)
     names, later = (tuple(sorted(guardrail.name for guardrail in some)) for some in (was, now))
-    kept = [name for name in names if name not in later and name in after.rules.guardrails]
+    kept = [name for name in names if name not in later]
     bindings = after.bindings.get(role.path) or before.bindings.get(role.path, ())
     return RoleChange(
         role.account,

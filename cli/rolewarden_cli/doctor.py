@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,12 +10,14 @@ from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any
 
+from rolewarden import __version__
 from rolewarden.errors import Refused
+from rolewarden.events import mapping as as_mapping
 from rolewarden.guardrails import Rules
 from rolewarden.in_force import equal_texts
 from rolewarden.reach import PREVENTION
 from rolewarden.verdicts import RECOMMENDATIONS, Reason
-from rolewarden.work import DOCTOR
+from rolewarden.work import DOCTOR, RULES
 
 from rolewarden_cli.connect import Connection
 from rolewarden_cli.documents import Document
@@ -67,6 +70,7 @@ def checks(connection: Connection, rules: Rules | None) -> Iterator[Check]:
     A check that AWS refuses has failed, because nothing shows that the part works.
     """
     for what, check in (
+        ("version", partial(_version, connection)),
         ("rules", partial(_rules, connection, rules)),
         ("subscriptions", partial(_subscriptions, connection)),
         ("alarms", partial(_alarms, connection)),
@@ -99,6 +103,29 @@ def _found(what: str, problems: list[Check], in_order: str) -> list[Check]:
 def _of(connection: Connection, kind: str) -> dict[str, str]:
     """The physical IDs of the stack's resources of a type, by logical ID."""
     return {logical: physical for logical, found, physical in connection.deployed().resources if found == kind}
+
+
+def _version(connection: Connection) -> list[Check]:
+    """Whether the stack has the version of this command, which reads its tables and judges by the same code."""
+    what = "version"
+    function = _of(connection, FUNCTION).get("SweepFunction", "")
+    answer = connection.calls.run(function, {"step": RULES}) if function else {}
+    deployed = as_mapping(answer).get("version")
+    if deployed == __version__:
+        return [Check(Level.OK, what, message=f"the stack has version {deployed}, as this command")]
+    if not isinstance(deployed, str) or _parts(deployed) < _parts(__version__):
+        has = f"has version {deployed}" if isinstance(deployed, str) else "does not say its version"
+        message = f"the stack {has}, and this command is for {__version__}"
+        fix = f"upgrade the stack (docs/how-to/upgrade.md) with `{DEPLOY}` in the files of version {__version__}"
+    else:
+        message = f"the stack has version {deployed}, and this command is for {__version__}"
+        fix = f"install the command of the stack: `pipx install --force ./rolewarden-{deployed}-py3-none-any.whl`"
+    return [Check(Level.FAIL, what, message=message, recommendation=fix)]
+
+
+def _parts(version: str) -> list[int]:
+    """The numbers of a version such as 0.1.0, in order."""
+    return [int(part) for part in re.findall(r"[0-9]+", version)]
 
 
 def _rules(connection: Connection, rules: Rules | None) -> list[Check]:

@@ -109,15 +109,36 @@ def depends_on_caller(document: Document) -> bool:
 _WHERE = re.compile(r"aws:(requestedregion|resource(account|org))", re.IGNORECASE)
 
 
+_OF_MODELS = ("bedrock", "bedrock-mantle", "sagemaker")
+"""The services whose actions lead to a model."""
+
+
 def asks_where(document: Document) -> bool:
-    """Whether a policy can have another effect in another region or account of a resource."""
-    return _WHERE.search(document.text) is not None
+    """Whether a policy can have another effect on a model in another region, or on a resource of another account.
+
+    AWS's managed policies of Canvas have such conditions for other services, and these do not count.
+    """
+    return any(_WHERE.search(json.dumps(each)) and _is_about_models(each) for each in document.statements)
+
+
+def _is_about_models(statement: Mapping[str, Any]) -> bool:
+    """Whether a statement can be about an action that leads to a model."""
+    listed = statement.get("Action")
+    if listed is None:  # `NotAction` leaves out some actions of some services.
+        return True
+    patterns = [listed] if isinstance(listed, str) else listed
+    services = [pattern.lower().partition(":")[0] for pattern in patterns]
+    return any(matches(service, name) for service in services for name in _OF_MODELS)
+
+
+_VARIABLE = re.compile(r"\$\{([\w-]+:[^},]+)")
 
 
 def condition_keys(statement: Mapping[str, Any]) -> Iterator[str]:
-    """The condition keys that a statement asks for."""
+    """The condition keys that a statement asks for, those of its policy variables included."""
     for block in statement.get("Condition", {}).values():
         yield from block
+    yield from _VARIABLE.findall(json.dumps([statement.get(name) for name in ("Resource", "NotResource", "Condition")]))
 
 
 def _is_about(statement: Mapping[str, Any], action: str, resource: str) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 from rolewarden.bindings import Binding, RoleKey
 from rolewarden.changes import criteria
 from rolewarden.guardrails import EXCEPT, Rules
+from rolewarden.observing import banner_of
 from rolewarden.policies import boundary_name, compile_guardrail, is_boundary, policy_arn
 from rolewarden.verdicts import Verdict
 
@@ -72,6 +73,7 @@ class Explanation:
       source identity.
     - `is_listed`: whether a list of Bedrock or JumpStart models has the model.
     - `unread`: a line for each part of the account that could not be read.
+    - `observed`: the guardrails in observe mode, and `banner` the line that names them.
     """
 
     account: str
@@ -84,6 +86,8 @@ class Explanation:
     recorded: bool
     is_listed: bool
     unread: tuple[str, ...] = ()
+    observed: tuple[str, ...] = ()
+    banner: str = field(default="", metadata=HIDDEN)
     users: tuple[UserDecision, ...] = ()
 
     @property
@@ -184,6 +188,8 @@ def explain_role(
         connection.tables is not None,
         not models.unlisted,
         tuple(filter(None, (*sorted(judge.unjudged), judge.scps.unread))),
+        rules.observed,
+        banner_of(rules),
         users,
     )
 

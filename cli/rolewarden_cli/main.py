@@ -28,7 +28,8 @@ def loaded(name: str) -> Any:
     run = getattr(import_module(f"rolewarden_cli.commands.{name}"), f"run_{name}")
     row = COMMANDS[name]
     alone = typer.Typer(add_completion=False, rich_markup_mode=None)
-    alone.command(name, help=f"{cleandoc(run.__doc__)}\n\n{row.exit_codes}", short_help=row.summary)(run)
+    paragraphs = filter(None, (cleandoc(run.__doc__), row.choices, row.exit_codes))
+    alone.command(name, help="\n\n".join(paragraphs), short_help=row.summary)(run)
     return typer.main.get_command(alone)
 
 
@@ -126,7 +127,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        print_line(f"rolewarden {__version__}")
+        print_line(f"rolewarden {__version__}, for a stack of version {__version__}")
         raise typer.Exit
 
 
@@ -134,7 +135,7 @@ def _print_version(wanted: bool) -> None:
 def start(
     context: typer.Context,
     version: Annotated[bool, typer.Option(  # noqa: ARG001 - its callback prints it
-                                          "--version", help="Print the version and exit.", is_eager=True,
+                                          "--version", help="Print the version, and that of the stack.", is_eager=True,
                                           callback=_print_version)] = False,
 ) -> None:  # fmt: skip
     """Keep required deny policies attached to every role that SageMaker Canvas uses.

@@ -12,6 +12,7 @@ from rolewarden.matching import matches
 
 from rolewarden_cli.account import InferenceProfile
 from rolewarden_cli.connect import Connection
+from rolewarden_cli.natural import natural_key
 
 BEDROCK, JUMPSTART = "bedrock", "jumpstart"
 LIVE = "live"
@@ -68,10 +69,13 @@ def models(connection: Connection, wanted: Sequence[str] = ()) -> Models:
     try:
         found = [calls.foundation_models(region) for region in regions]
         profiles = {region: calls.inference_profiles(region) for region in regions}
-        bedrock, listed = sorted({model for ids in found for model in ids}), LIVE
+        bedrock, listed = list({model for ids in found for model in ids}), LIVE
     except (Refused, RetryLater) as error:
         listed = f"the list of {known.as_of}, because Bedrock does not answer: {error}"
-    everything = [*(Model(name, BEDROCK) for name in bedrock), *(Model(name, JUMPSTART) for name in known.jumpstart)]
+    everything = [
+        *(Model(name, BEDROCK) for name in sorted(bedrock, key=natural_key)),
+        *(Model(name, JUMPSTART) for name in sorted(known.jumpstart, key=natural_key)),
+    ]
     columns = tuple(_chosen(everything, wanted)) if wanted else tuple(everything)
     unlisted = tuple(_unlisted(model, everything) for model in columns if model not in everything) if wanted else ()
     if listed != LIVE:

@@ -6,6 +6,7 @@ The options that choose an account are the fields of `rolewarden_cli.connect.Whe
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -17,7 +18,7 @@ from rolewarden.guardrails import Rules
 from rolewarden.guardrails_file import load
 from rolewarden.plaintext import visible
 
-from rolewarden_cli.commands import ExitCode
+from rolewarden_cli.commands import COMMANDS, ExitCode
 from rolewarden_cli.lines import print_line
 from rolewarden_cli.rules import DEFAULT_FILE
 
@@ -49,9 +50,43 @@ def today() -> date:
     return utc_today()
 
 
-def end(*, is_done: bool) -> NoReturn:
-    """End the command with the exit code of its result: DONE if nothing is left to do, otherwise OPEN."""
-    raise typer.Exit(ExitCode.DONE if is_done else ExitCode.OPEN)
+NO_CONDITION = "none"
+"""The value of `--fail-on` with which a command never exits with 2."""
+
+
+def _named_conditions(context: typer.Context, given: list[str] | None) -> list[str] | None:
+    """The conditions that `--fail-on` names. Raises UsageError if the command does not have one of them."""
+    if not given:
+        return None
+    name = str(context.info_name)
+    known = COMMANDS[name].conditions
+    wanted = [part.strip() for text in given for part in text.split(",")]
+    if unknown := [one for one in wanted if one not in known and one != NO_CONDITION]:
+        choices = ", ".join([*known, NO_CONDITION])
+        raise UsageError(f"`{name}` has no condition `{unknown[0]}` for --fail-on: write one or more of {choices}")
+    if NO_CONDITION in wanted and len(set(wanted)) > 1:
+        raise UsageError(f"--fail-on {NO_CONDITION} excludes every condition: write it alone")
+    return wanted
+
+
+FailOn = Annotated[
+    list[str] | None,
+    typer.Option("--fail-on", metavar="CONDITION", callback=_named_conditions, help="Exit with 2 only for these "
+                 "conditions: names with commas, or `none`. You can repeat this option."),
+]  # fmt: skip
+
+
+def end(command: str, fail_on: Sequence[str] | None, found: Mapping[str, object]) -> NoReturn:
+    """End the command: with OPEN if a condition holds that counts, otherwise with DONE.
+
+    - `fail_on`: the conditions that count, or only NO_CONDITION; None for the defaults of the command.
+    - `found`: for each condition of the command, whether it holds: anything that is true or false.
+    """
+    if found.keys() != COMMANDS[command].conditions.keys():
+        raise ValueError(f"the result of `{command}` has other conditions than its row in the table")
+    counting = COMMANDS[command].defaults if fail_on is None else fail_on
+    is_open = any(found[name] for name in counting if name != NO_CONDITION)
+    raise typer.Exit(ExitCode.OPEN if is_open else ExitCode.DONE)
 
 
 def rules_in(path: Path) -> Rules:
@@ -76,11 +111,21 @@ def ask_agreement(account: str, as_json: bool) -> None:
     if as_json or not is_a_terminal():
         raise NotAgreedError("cannot ask with --json or without a terminal: read `rolewarden plan`, then give --yes")
     try:
-        if typer.confirm(visible(f"Make these changes in account {account}?")):
+        if agrees(f"Make these changes in account {account}?"):
             return
     except typer.Abort:
         print_line(stderr=True)
     raise NotAgreedError("nothing was changed: to make the changes, run the command again and answer `y`")
+
+
+def agrees(question: str) -> bool:
+    """Ask the user a question on the terminal, and give whether the answer is yes."""
+    return typer.confirm(visible(question), default=False)
+
+
+def answer(question: str, default: str) -> str:
+    """Ask the user for a text on the terminal. An empty answer means `default`."""
+    return str(typer.prompt(visible(question), default=default))
 
 
 def is_a_terminal() -> bool:

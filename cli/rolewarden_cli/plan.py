@@ -19,6 +19,7 @@ from rolewarden.guardrails import Guardrail, Rules
 from rolewarden.listed import PublishedPolicy, RoleDescription
 from rolewarden.names import among
 from rolewarden.needs import Exemptions, Needs
+from rolewarden.observing import banner_of, promoted
 from rolewarden.origin import Origin, Trigger
 from rolewarden.policies import DESCRIPTION, compile_rules, policy_arn
 from rolewarden.reconcile import Reconciler
@@ -28,6 +29,7 @@ from rolewarden_cli.account import RoleDetail
 from rolewarden_cli.answers import HIDDEN, merged, shown, shown_as, some_of
 from rolewarden_cli.connect import Connection
 from rolewarden_cli.inventory import Inventory, Progress, ignore_progress, take
+from rolewarden_cli.promotion import Promotion, promotion
 from rolewarden_cli.source_identity import limits, recommendation
 from rolewarden_cli.stack import DEPLOY, StackRules, recorded
 from rolewarden_cli.unmatched import UnmatchedName, find_unmatched
@@ -35,13 +37,17 @@ from rolewarden_cli.unmatched import UnmatchedName, find_unmatched
 ENDS_SOON = 30
 """Number of days before the end of an exemption from which on the plan lists it."""
 
-RETIRED = "retired"
+RETIRED, KEPT = "retired", "kept"
 DIRECT_DEPLOYMENT, BEDROCK_ROLE = "direct deployment", "Bedrock role"
 
 
 @dataclass(frozen=True)
 class PlannedPolicy:
-    """A guardrail's policy, and its change: "created", "replaced", "unchanged" or "retired"."""
+    """A guardrail's policy, and its change: "created", "replaced", "unchanged", "retired" or "kept".
+
+    The last two are policies of guardrails that were removed from guardrails.yaml or renamed. Enforcing deletes a
+    "retired" policy, and a "kept" one stays attached to some roles.
+    """
 
     name: str
     change: str
@@ -231,6 +237,8 @@ class Plan:
     - `loosened`: the assignments that callers can get by what they choose.
     - `unmatched`: the names in guardrails.yaml that match nothing in the account. They are warnings, and leave nothing
       to do for the account.
+    - `observed`: the guardrails in observe mode, and `banner` the line that names them.
+    - `promotions`: what enforcing each of them would change, and then what enforcing all of them would.
     """
 
     account: str
@@ -250,6 +258,9 @@ class Plan:
     told_apart: tuple[ToldApart, ...] = ()
     loosened: tuple[LoosenedRule, ...] = ()
     unmatched: tuple[UnmatchedName, ...] = ()
+    observed: tuple[str, ...] = ()
+    banner: str = field(default="", metadata=HIDDEN)
+    promotions: tuple[Promotion, ...] = ()
 
     @property
     @shown_as("other_roles")
@@ -260,7 +271,7 @@ class Plan:
     @property
     def changed_policies(self) -> tuple[PlannedPolicy, ...]:
         """The policies that enforcing would write or delete."""
-        return tuple(policy for policy in self.policies if policy.change != UNCHANGED)
+        return tuple(policy for policy in self.policies if policy.change not in {UNCHANGED, KEPT})
 
     @property
     def changed_roles(self) -> tuple[PlannedRole, ...]:
@@ -294,10 +305,17 @@ class Plan:
         return (*roles, *profiles)
 
     @property
-    def is_done(self) -> bool:
-        """Whether nothing is left to do, every role is protected or exempt without doubt, and all could be read."""
-        left = self.unprotected or self.unread or self.outside or self.doubts
-        return not (self.has_changes or self.next[0] or left)
+    def conditions(self) -> dict[str, bool]:
+        """Whether each condition of `rolewarden plan` holds, by name."""
+        return {
+            "changes": bool(self.has_changes or self.next[0]),
+            "unprotected": bool(self.unprotected),
+            "doubts": bool(self.doubts),
+            "denials": False,
+            "unread": bool(self.unread or self.outside),
+            "observed": any(role.outcome.remediation == "observed" for role in self.roles),
+            "warnings": bool(self.unmatched or self.loosened),
+        }
 
     @property
     def with_surplus(self) -> tuple[PlannedRole, ...]:
@@ -307,7 +325,11 @@ class Plan:
     @property
     def unused(self) -> tuple[str, ...]:
         """Names of policies that Rolewarden published and that belong to no guardrail of the file."""
-        return tuple(policy.name for policy in self.policies if policy.change == RETIRED)
+        return tuple(policy.name for policy in self.policies if policy.change in {RETIRED, KEPT})
+
+    def with_policy(self, name: str) -> tuple[PlannedRole, ...]:
+        """The roles that keep the policy `name`, although they do not need it."""
+        return tuple(role for role in self.roles if name in role.surplus)
 
     @property
     def next(self) -> tuple[str, str]:
@@ -317,7 +339,7 @@ class Plan:
         if self.stack is StackRules.UNKNOWN:
             return DEPLOY, "deploys the rules of this file: a stack covers this account and its rules are not known"
         gains = any(role.outcome.has_written for role in self.roles)
-        if not gains and {policy.change for policy in self.policies} <= {UNCHANGED, RETIRED}:
+        if not gains and {policy.change for policy in self.policies} <= {UNCHANGED, RETIRED, KEPT}:
             if self.with_surplus or self.unused:
                 return "rolewarden detach", "removes the policies that no role needs"
             return "", ""
@@ -338,7 +360,7 @@ def read_plan(
 ) -> tuple[Inventory, Plan]:
     """Read the inventory of the account, and make the plan for `rules`. Raises as `inventory.take` and `make`."""
     found = take(connection, rules, progress)
-    return found, _with_other_regions(connection, compared(connection, found, rules, today))
+    return found, with_other_regions(connection, compared(connection, found, rules, today))
 
 
 def compared(connection: Connection, found: Inventory, rules: Rules, today: date) -> Plan:
@@ -363,7 +385,7 @@ def compared(connection: Connection, found: Inventory, rules: Rules, today: date
     return replace(plan, loosened=tuple(loosened), unmatched=unmatched)
 
 
-def _with_other_regions(connection: Connection, plan: Plan) -> Plan:
+def with_other_regions(connection: Connection, plan: Plan) -> Plan:
     """The plan with the domains in regions that neither it nor the deployed stack covers. Raises RetryLater."""
     covered = {*connection.regions, *(connection.stack.regions if connection.stack else ())}
     outside, unread = [], list(plan.unread)
@@ -408,7 +430,7 @@ def make(
         inventory.regions,
         inventory.at,
         deployed,
-        tuple(_policies(aws, inventory, needs)),
+        tuple(_policies(aws, inventory, needs, roles)),
         roles,
         shared,
         tuple(_ending(needs, bound)),
@@ -417,8 +439,31 @@ def make(
         stack,
         doubts=tuple(_doubts(replace(needs, exemptions=Exemptions(listed, lambda: last_deployment)), inventory)),
         named=tuple(_named(inventory, bound)),
+        observed=rules.observed,
+        banner=banner_of(rules),
+        promotions=tuple(_promotions(inventory, needs, roles)),
         told_apart=told_apart,
     )
+
+
+def _promotions(inventory: Inventory, needs: Needs, roles: Sequence[PlannedRole]) -> Iterator[Promotion]:
+    """What enforcing each guardrail in observe mode would change, and all of them together if there are several."""
+    observed = needs.rules.observed
+    for names in dict.fromkeys([*((name,) for name in observed), observed]):
+        rules = promoted(needs.rules, names)
+        then = Needs(rules, needs.partition, needs.bindings, needs.home, needs.exemptions, needs.clock)
+        enforced = [
+            name
+            for name, guardrail in needs.guardrails.items()
+            if name in then.guardrails and then.guardrails[name].mode is not guardrail.mode
+        ]
+        policies = {policy.name for name in enforced for policy in needs.policies(name)}
+        reconciler = Reconciler(Rehearsal(inventory, rules), then, inventory.covers)
+        concerned = [role.outcome for role in roles if policies & set(role.outcome.missing)]
+        keys = [RoleKey(outcome.account, outcome.role) for outcome in concerned]
+        after = [reconciler.reconcile(key, Origin(Trigger.OPERATOR)) for key in keys]
+        if names:
+            yield promotion(names, zip(concerned, after, strict=True))
 
 
 class ListedRoles:
@@ -521,14 +566,14 @@ def _role(reconciler: Reconciler, inventory: Inventory, key: RoleKey, bindings: 
     detail = inventory.roles.get(key.name) if key.account == inventory.account else None
     outcome = reconciler.reconcile(key, Origin(Trigger.OPERATOR))
     needs = reconciler.needs
-    required, kept = needs.of_role(key, bindings), needs.kept()
-    surplus = [policy for policy in (ours(inventory, detail) if detail else ()) if needs.may_lose(policy, required, ())]
+    required = needs.of_role(key, bindings)
+    surplus = [policy for policy in (ours(inventory, detail) if detail else ()) if needs.is_surplus(policy, required)]
     # Like a sweep: plan no detachment if something could not be read, because an unread subject may need the policy, or
     # if every guardrail is in observe mode.
     detaches = not (inventory.unread or needs.rules.observes)
     # A role that cannot be protected keeps all of its policies. A role that is never governed needs none of them.
     detaches &= outcome.verdict is not Verdict.UNENFORCEABLE or outcome.reason is Reason.NEVER_GOVERNED
-    detached = tuple(policy for policy in surplus if detaches and policy not in kept)
+    detached = tuple(policy for policy in surplus if detaches and needs.may_lose(policy, required))
     return PlannedRole(
         outcome,
         bindings,
@@ -540,17 +585,19 @@ def _role(reconciler: Reconciler, inventory: Inventory, key: RoleKey, bindings: 
     )
 
 
-def _policies(aws: ListsPolicies, inventory: Inventory, needs: Needs) -> Iterator[PlannedPolicy]:
+def _policies(
+    aws: ListsPolicies, inventory: Inventory, needs: Needs, roles: Iterable[PlannedRole]
+) -> Iterator[PlannedPolicy]:
     for policy in compile_rules(needs.rules, inventory.partition):
         found = aws.policy(policy.arn(inventory.partition, inventory.account))
         same = found and digest(found.text) == digest(policy.document)
         yield PlannedPolicy(policy.name, UNCHANGED if same else REPLACED if found else CREATED)
     if inventory.unread or needs.rules.observes:
         return
-    published = needs.published()
+    published, kept = needs.published(), {name for role in roles for name in role.surplus}
     for name in sorted(name for name in aws.own_policies() if not among(name, published)):
         if aws.policy_description(needs.arn(name, inventory.account)) == DESCRIPTION:
-            yield PlannedPolicy(name, RETIRED)
+            yield PlannedPolicy(name, KEPT if among(name, kept) else RETIRED)
 
 
 def _users_of_shared_roles(

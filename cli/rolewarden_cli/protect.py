@@ -58,6 +58,7 @@ _ALWAYS_LEFT_OUT = (
 _LEFT_OUT = {
     "BoundariesAttached": "attaching the policy of a fallback boundary, which allows everything but models",
     "OwnMetrics": "metrics that a caller writes next to those of Rolewarden",
+    "MetricsKey": "a key for the metrics of the account, which the caller can disable",
     "DeadLetters": "messages that a caller takes from a dead-letter queue, or hides there",
     "Deployers": "deployers: an administrator can change one and then act as it",
     "TrustedTaggers": "tags of domains and user profiles, by which an assignment matches",
@@ -273,6 +274,8 @@ class Protection:
             # The policy of a fallback boundary allows everything but models.
             self._deny("BoundariesAttached", ATTACHMENTS, "*", where={"iam:PolicyARN": self._boundaries()}),
             self._deny("OwnMetrics", ["cloudwatch:PutMetricData"], "*", where={"cloudwatch:namespace": NAMESPACE}),
+            # If a caller disables the key, no alarm can read its metric.
+            self._deny("MetricsKey", ["cloudwatch:AssociateDatasetKmsKey"], "*"),
             *([self._deny("DeadLetters", DEAD_LETTERS, list(self._dead_letters()), [operator])] if operator else []),
         ]
 

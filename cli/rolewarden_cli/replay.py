@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -35,8 +36,9 @@ Handler = Callable[[Any, Any], Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Replayed:
-    """The result of one event.
+    """The result of one event for one rule. An event that several rules match has several results.
 
+    - `number`: the number of the event, from 1. The events that the functions put about it have the same number.
     - `rule`, `function`: None if no rule matches. Then `reason` has the reason for which the function would ignore it.
     - `outcomes`, `policies`, `alert`: from the response of the function; `alert` is the subject of the mail.
     - `calls`: the AWS calls of the function, for example `iam:AttachRolePolicy`.
@@ -45,6 +47,7 @@ class Replayed:
       event does not fit.
     """
 
+    number: int
     file: str
     event: str
     actor: str
@@ -80,10 +83,11 @@ def replay_files(files: list[Path], *, messages: bool = False, mismatches: bool 
     with quiet(), _environment(no_metrics), staged_account() as staged, _environment(staged.environment):
         stage = _Stage(staged, messages=messages, mismatches=mismatches)
         as_staged = staged.aws.saved()
+        number = count(1)
         for path, events in read:
             as_staged()
             for event in events:
-                yield from stage.replay(path.name, event)
+                yield from stage.replay(next(number), path.name, event)
 
 
 def _record(event: dict[str, Any], table: str) -> None:
@@ -160,28 +164,28 @@ class _Stage:
         self._matcher.put_rule(Name="replay", EventPattern=json.dumps({"source": [SOURCE]}))
         self._matcher.put_targets(Rule="replay", Targets=[{"Id": "1", "Arn": arns[1]}])
 
-    def replay(self, file: str, event: Mapping[str, Any]) -> Iterator[Replayed]:
+    def replay(self, number: int, file: str, event: Mapping[str, Any]) -> Iterator[Replayed]:
         """Replay one event, and then the events that the functions put about it, if messages are asked for."""
         local = moved(event, self._staged.account, self._staged.region)
         _record(local, self._staged.environment["HISTORY_TABLE"])
-        yield from self._replay(file, local)
+        yield from self._replay(number, file, local, mismatches=self._shows_mismatches)
         for own in self._taken(self._own_events):
-            yield from (each for each in self._replay(file, own) if each.function == "AlertFunction")
+            yield from (each for each in self._replay(number, file, own) if each.function == "AlertFunction")
 
-    def _replay(self, file: str, event: dict[str, Any]) -> Iterator[Replayed]:
+    def _replay(self, number: int, file: str, event: dict[str, Any], *, mismatches: bool = False) -> Iterator[Replayed]:
         request = parse_event(event)
         cause = request.origin.cause
         if event["detail-type"] != CLOUDTRAIL:
             # Rolewarden's own events have their cause in the detail.
             cause = Cause.from_dict(event["detail"].get("cause"))._replace(event_name=str(event["detail-type"]))
-        about = (file, cause.event_name, cause.actor, cause.time)
+        about = (number, file, cause.event_name, cause.actor, cause.time)
         rules = list(self._staged.template.rules())
         matching = [rule for rule in rules if self._matches(rule.pattern, event)]
-        others = [rule for rule in rules if rule not in matching] if self._shows_mismatches else []
-        mismatches = {rule.name: tuple(self._mismatches(rule.pattern, event)) for rule in others}
+        others = [rule for rule in rules if rule not in matching] if mismatches else []
+        differing = {rule.name: tuple(self._mismatches(rule.pattern, event)) for rule in others}
         if not matching:
             reason = request.ignored.value if request.ignored else "Rolewarden's own call"
-            yield Replayed(*about, None, None, reason=reason, mismatches=mismatches)
+            yield Replayed(*about, None, None, reason=reason, mismatches=differing)
         for rule in matching:
             if rule.function not in self._handlers:
                 self._handlers[rule.function] = _handler(*self._staged.template.code(rule.function))
@@ -199,10 +203,10 @@ class _Stage:
                 policies=answer.get("policies", {}),
                 alert=answer.get("alert", ""),
                 calls=calls,
-                message="\n\n".join(mail["Message"] for mail in self._taken(self._mails)),
-                mismatches=mismatches,
+                message="\n\n".join(json.loads(mail["Message"])["text"] for mail in self._taken(self._mails)),
+                mismatches=differing,
             )
-            mismatches = {}
+            differing = {}
 
     def _taken(self, queue: str) -> list[dict[str, Any]]:
         """The messages of a queue, which are then gone. Empty if messages are not asked for."""

@@ -33,6 +33,7 @@ from rolewarden.vocabulary import ASSISTANTS, OTHER_PLATFORMS, USE_INDIRECTLY
 from rolewarden_cli import drill
 from rolewarden_cli.account import OperatorCalls, RoleDetail
 from rolewarden_cli.answers import shown
+from rolewarden_cli.commands import COMMANDS
 from rolewarden_cli.connect import AWS, Connection
 from rolewarden_cli.inventory import Inventory, Progress, ignore_progress
 from rolewarden_cli.observed import Made, ObservedCall, ObservedCalls, read_exports, requests_of
@@ -213,9 +214,10 @@ class Rollout:
         return sum(found.calls for found in self.denied)
 
     @property
-    def is_done(self) -> bool:
-        """Whether nothing is left to decide before the SCPs are attached."""
-        return not (self.denied or self.wider or self.unprevented or self.unread)
+    def conditions(self) -> dict[str, bool]:
+        """Whether each condition of `rolewarden plan` holds, by name. The SCPs have only two of them."""
+        holding = {"denials": bool(self.denied or self.wider or self.unprevented), "unread": bool(self.unread)}
+        return {name: holding.get(name, False) for name in COMMANDS["plan"].conditions}
 
 
 @dataclass

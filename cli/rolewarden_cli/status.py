@@ -10,25 +10,30 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from rolewarden.contest import Contest
-from rolewarden.errors import Gone, RetryLater
+from rolewarden.errors import Gone, Refused, RetryLater
 from rolewarden.names import folded
 from rolewarden.needs import EXEMPTION_OF
 from rolewarden.own_events import RoleFinding, RoleRemediated, SubjectFinding
+from rolewarden.policies import policy_arn
 from rolewarden.progress import RecordedProgress
 from rolewarden.record import ACCOUNT_WIDE
 from rolewarden.reported import KEPT_SECONDS
-from rolewarden.verdicts import Verdict
+from rolewarden.verdicts import Remediation, Verdict
 
 from rolewarden_cli.answers import shown
 from rolewarden_cli.connect import Connection
 from rolewarden_cli.figures import MEASURED, Latencies, read_latencies
 from rolewarden_cli.history import Entry, read_history
+from rolewarden_cli.promotion import ObservedEvents, count_events
 
 FINDING_LIFETIME = timedelta(seconds=KEPT_SECONDS, days=1)
 """The age from which on a finding no longer holds, because a sweep would have reported it again."""
 
 OLD_AFTER = timedelta(hours=3)
 """The age from which on the output marks the last sweep as old. HeartbeatAlarm uses the schedule instead."""
+
+POLICIES_PER_ROLE = 10
+"""The quota of policies attached to a role, if AWS does not say it: the default."""
 
 OVERDUE = timedelta(days=2)
 """The age of the last sweep from which on it is overdue: twice the longest interval between sweeps."""
@@ -42,6 +47,7 @@ class SweepSeen:
     - `missed`: whether the sweep could not read everything.
     - `surplus_roles`: the first roles with policies that they do not need.
     - `unused_policies`: the first policies that belong to no guardrail.
+    - `observed`: the policies of each guardrail that was in observe mode, by the guardrail's name.
     """
 
     began: datetime
@@ -49,6 +55,7 @@ class SweepSeen:
     missed: bool
     surplus_roles: tuple[str, ...] = ()
     unused_policies: tuple[str, ...] = ()
+    observed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -72,6 +79,8 @@ class Status:
     - `lost`: the tables that no longer exist, so that what they recorded is not known.
     - `measured`: how long a role stays unprotected, as drills measured it.
     - `unenforceable`: the newest entry of each role, subject and exemption, if it is an unresolved finding.
+    - `observed`: the newest entry of each role that lacks only guardrails in observe mode. This is no finding to solve.
+    - `since_observing`: the events that Rolewarden would have remediated; None without a guardrail in observe mode.
     """
 
     account: str
@@ -86,12 +95,21 @@ class Status:
     remediated_last_day: int
     measured: Latencies = field(default_factory=Latencies)
     lost: tuple[str, ...] = ()
+    observed: tuple[Entry, ...] = ()
+    since_observing: ObservedEvents | None = None
+
+    @property
+    @shown
+    def observed_guardrails(self) -> tuple[str, ...]:
+        """The guardrails that were in observe mode at the last sweep."""
+        return tuple(self.last_sweep.observed) if self.last_sweep else ()
 
     @property
     @shown
     def covered(self) -> int:
         """The number of protected roles: the governed roles without those that have a finding."""
-        left = {folded(entry.about) for entry in self.unenforceable if entry.kind == RoleFinding.detail_type}
+        found = (*self.unenforceable, *self.observed)
+        left = {folded(entry.about) for entry in found if entry.kind == RoleFinding.detail_type}
         return max(0, self.governed - len(left))
 
     @property
@@ -106,11 +124,16 @@ class Status:
         return round(self.sweep_age.total_seconds()) if self.sweep_age else None
 
     @property
-    def is_well(self) -> bool:
-        """Whether the last sweep is complete and on schedule, and no role or subject is contested or unprotected."""
+    def conditions(self) -> dict[str, bool]:
+        """Whether each condition of `rolewarden status` holds, by name."""
         age, sweep = self.sweep_age, self.last_sweep
         is_swept = sweep is not None and not self.lost and not sweep.missed and age is not None and age <= OVERDUE
-        return is_swept and not self.contested and not self.unenforceable
+        return {
+            "contested": bool(self.contested),
+            "unprotected": bool(self.unenforceable),
+            "sweep": not is_swept,
+            "surplus": bool(sweep and (sweep.completed.get("surplus") or sweep.completed.get("unused_policies"))),
+        }
 
 
 def read_status(connection: Connection, now: datetime) -> Status:
@@ -121,10 +144,10 @@ def read_status(connection: Connection, now: datetime) -> Status:
     sweeps: list[SweepSeen] = []
     with _unless_lost(connection, tables.bindings, "BindingsTable", lost):
         rows = RecordedProgress(connection.aws, tables.bindings).sweeps(connection.account)
-        sweeps += (_sweep(row) for row in rows)
+        sweeps += (sweep_of(row) for row in rows)
     recorded: tuple[Entry, ...] = ()
     with _unless_lost(connection, tables.history, "HistoryTable", lost):
-        recorded = read_history(connection, since=now - MEASURED)
+        recorded = read_history(connection)
     last = next((sweep for sweep in reversed(sweeps) if sweep.completed), None)
     roles, exempt = (last.completed.get(what, 0) if last else 0 for what in ("roles", "exempt"))
     running = sweeps[-1] if sweeps and not sweeps[-1].completed else None
@@ -141,11 +164,32 @@ def read_status(connection: Connection, now: datetime) -> Status:
         roles - exempt,
         exempt,
         tuple(_contested(entries, now)),
-        tuple(entry for entry in newest.values() if _is_wrong(entry)),
+        tuple(entry for entry in newest.values() if _is_wrong(entry) and not _is_observed(entry)),
         sum(entry.kind == RoleRemediated.detail_type and entry.at >= now - timedelta(days=1) for entry in entries),
-        read_latencies(connection, recorded, now),
+        read_latencies(connection, [entry for entry in recorded if entry.at >= now - MEASURED], now),
         tuple(lost),
+        tuple(entry for entry in newest.values() if _is_wrong(entry) and _is_observed(entry)),
+        _since_observing(connection, recorded, last) if last and last.observed else None,
     )
+
+
+def _since_observing(connection: Connection, recorded: Iterable[Entry], sweep: SweepSeen) -> ObservedEvents:
+    try:
+        quota = connection.calls.policies_per_role()
+    except Refused:
+        quota = POLICIES_PER_ROLE
+
+    def has_fallback(role: str) -> bool:
+        """Whether a fallback boundary would protect a full role: it has no boundary, or one of Rolewarden."""
+        if not sweep.completed.get("fallback"):
+            return False
+        try:
+            boundary = connection.aws.role(role).boundary
+        except (Refused, RetryLater):
+            return False
+        return not boundary or boundary.startswith(policy_arn("", connection.aws.partition, connection.account))
+
+    return count_events(recorded, sweep.observed, quota, has_fallback)
 
 
 @contextmanager
@@ -159,11 +203,13 @@ def _unless_lost(connection: Connection, table: str, name: str, lost: list[str])
         lost.append(name)
 
 
-def _sweep(row: Mapping[str, Any]) -> SweepSeen:
+def sweep_of(row: Mapping[str, Any]) -> SweepSeen:
+    """The sweep that a row of the bindings table records."""
     counts = {name: int(count) for name, count in (row.get("completed") or {}).items()}
     began, surplus = datetime.fromtimestamp(float(row["item"]), UTC), row.get("surplus") or {}
-    names = (tuple(surplus.get(what, ())) for what in ("roles", "policies"))
-    return SweepSeen(began, counts, bool(row.get("missed")), *names)
+    roles, policies_left = (tuple(surplus.get(what, ())) for what in ("roles", "policies"))
+    observed = {str(name): tuple(policies) for name, policies in (row.get("observed") or {}).items()}
+    return SweepSeen(began, counts, bool(row.get("missed")), roles, policies_left, observed)
 
 
 def _is_wrong(entry: Entry) -> bool:
@@ -171,6 +217,11 @@ def _is_wrong(entry: Entry) -> bool:
     if entry.kind not in {RoleFinding.detail_type, SubjectFinding.detail_type} and not about_exemption:
         return False
     return entry.verdict in {Verdict.UNENFORCEABLE, Verdict.DRIFTED}
+
+
+def _is_observed(entry: Entry) -> bool:
+    """Whether a role lacks only guardrails in observe mode."""
+    return entry.verdict == Verdict.DRIFTED and entry.remediation == Remediation.OBSERVED
 
 
 def _contested(entries: Iterable[Entry], now: datetime) -> Iterable[ContestedRole]:

@@ -11,9 +11,10 @@ from rolewarden.record import logger, metrics
 from rolewarden.settings import AlertSettings, own_operations
 from rolewarden.stacks import StackReader
 
-aws = Aws()
+settings = AlertSettings.read(os.environ)
+aws = Aws(account=settings.account, member_role=settings.member_role)
 operations = OwnOperations(StackReader(aws), *own_operations(os.environ))
-alerter = Alerter.of(aws, AlertSettings.read(os.environ), operations)
+alerter = Alerter.of(aws, settings, operations)
 
 
 @metrics.log_metrics

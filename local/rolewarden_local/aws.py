@@ -34,7 +34,9 @@ from rolewarden_local.emulated import (
     faults,
     functions,
     iam,
+    layers,
     loops,
+    managed,
     order,
     organization,
     patches,
@@ -141,7 +143,6 @@ class LocalAws:
         order.ORDER.seed = order.Order.seed
         loops.CHAINS.forget()
         delivery.DELIVERY.forget()
-        stacksets.reset_stacksets()
         regions.ENABLED.clear()
         stack_calls.RECORDING.on = False
         self._faults.clear()
@@ -618,6 +619,7 @@ def _install(aws: LocalAws) -> None:
     """Every patch of MiniStack that this module needs; those of IAM and STS are in `iam.install_iam`."""
     sagemaker.install_sagemaker()
     iam.install_iam()
+    managed.install_managed()
     simulate.install_simulate()
     stale.install_stale()
     tagging.install_tagging()
@@ -646,6 +648,7 @@ def _install(aws: LocalAws) -> None:
         app, "_dispatch_service_request", dispatch, "Calls are routed, recorded and made to fail on demand there."
     ).install()
     functions.install_functions()
+    layers.install_layers()
     delivery.install_delivery()
     loops.install_loops()
 

@@ -6,6 +6,7 @@ ARN of the caller decides which of them count.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -190,7 +191,8 @@ def judged(
     policies: Mapping[str, Document], request: Request, context: Mapping[str, str | Sequence[str]]
 ) -> list[Judgement]:
     """The decision of the evaluator on each resource of the request."""
-    everything = {"everything": ALLOW_EVERYTHING, **policies}
+    documents = {"everything": ALLOW_EVERYTHING, **policies}
+    everything = {name: json.dumps(document) for name, document in documents.items()}
     return [judge(everything, request.action, resource, context) for resource in request.resources]
 
 

@@ -132,7 +132,7 @@ def context_of(request: Request, resource: str) -> dict[str, str | list[str]]:
     return {"aws:RequestedRegion": place, **called, **request.context}
 
 
-def allowed(policies: Mapping[str, Document], request: Request) -> bool:
+def allowed(policies: Mapping[str, Document | str], request: Request) -> bool:
     """Whether these policies allow a role the request on each of its resources."""
     return all(
         judge(policies, request.action, resource, context_of(request, resource)).allowed

@@ -42,7 +42,8 @@ READS = re.compile(r"Get|List|Describe|Batch(Get|Describe)|Search")
 GENERATES = re.compile(
     r"natural.language (prompt|generator)|generative AI|\bAI agent|language model|\bconversation|\bassistant's?\b|"
     r"(start|create|initiate|send)\b.*\bchat\b|completion request|text to SQL|\bMCP (operation|tool|service)|"
-    r"generated text",
+    r"generated text|from Amazon Bedrock|\binvoke an agent|\bcreate a(n| new) agent\b(?! profile)|elements for a bot|"
+    r"resource generation|generate a test set|predict QA|patient insights job|medical scribe",
     re.IGNORECASE,
 )
 """Descriptions of actions that may return text of a model. The search covers every namespace of IAM."""

@@ -7,7 +7,7 @@ import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
-from rolewarden_local.scenes.seed import CANVAS_POLICY, TRUST, AccessKey, seed
+from rolewarden_local.scenes.seed import TRUST, AccessKey, seed
 
 from tests.local.conftest import policy, refusal
 
@@ -264,8 +264,9 @@ def test_a_call_that_the_evaluator_is_not_known_to_decide_correctly_fails_with_a
     assert (code, status) == ("InternalFailure", 500)
     assert "condition operator IpAddress" in message
     # MiniStack would invent a policy that allows everything.
-    iam.attach_user_policy(UserName="eve", PolicyArn=CANVAS_POLICY)
-    assert CANVAS_POLICY in refusal(her.list_roles)[1]
+    unknown = "arn:aws:iam::aws:policy/AmazonForecastFullAccess"
+    iam.attach_user_policy(UserName="eve", PolicyArn=unknown)
+    assert unknown in refusal(her.list_roles)[1]
 
 
 def test_unsigned_calls_and_calls_after_the_block_are_not_authorized(aws):

@@ -70,7 +70,7 @@ def test_a_function_remediates_drift_by_an_api_call_as_its_own_role(deployed):
     iam = people["mallory"].session().client("iam")
     iam.detach_role_policy(RoleName="CanvasOmar", PolicyArn=CANVAS_POLICY)
 
-    eventually(lambda: iam.list_attached_role_policies(RoleName="CanvasOmar")["AttachedPolicies"])
+    eventually(lambda: CANVAS_POLICY in [found["PolicyArn"] for found in attached(iam, "CanvasOmar")])
     drift, repair = (event["detail"] for event in local.events)
     assert drift["userIdentity"]["arn"] == "arn:aws:iam::111122223333:user/mallory"
     assert repair["eventName"] == "AttachRolePolicy"

@@ -1,6 +1,9 @@
 """A restored account has the saved state, regardless of later changes."""
 
+import boto3
+
 from tests.publishing import UNRELATED
+from tests.stacks import MEMBER
 from tests.world import World
 
 
@@ -62,3 +65,19 @@ def test_a_restored_account_has_the_same_access_keys(aws, template):
     restore()
     mallory.tag_role(RoleName="CanvasOmar", Tags=[{"Key": "a", "Value": "b"}])
     assert world.event("TagRole")["detail"]["userIdentity"]["userName"] == "mallory"
+
+
+def test_a_restored_account_has_its_organization_and_stack_sets(company):
+    def members() -> set[str]:
+        stacks = boto3.client("cloudformation").list_stack_instances(
+            StackSetName="rolewarden-members", CallAs="DELEGATED_ADMIN"
+        )
+        return {stack["Account"] for stack in stacks["Summaries"]}
+
+    restore = company.aws.saved()
+    for change in (lambda: company.organize("333344445555"), company.aws.reset):
+        change()
+        restore()
+        assert members() == {MEMBER}
+    company.organize(MEMBER, "333344445555")
+    assert members() == {MEMBER, "333344445555"}

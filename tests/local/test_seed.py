@@ -41,7 +41,8 @@ def test_one_role_is_full_and_out_of_scope_roles_have_no_guardrail(aws, iam):
     attached = {name: len(iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"]) for name in seeded.roles}
     assert attached.pop("CanvasFull") == 10
     assert (attached.pop("BuildServer"), attached.pop("DataLake")) == (0, 0)
-    assert set(attached.values()) == {1}
+    assert attached.pop("CanvasBedrockAnalytics") == 1
+    assert set(attached.values()) == {3}
 
 
 def test_the_users_of_the_seed_can_act(aws):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
+from types import MappingProxyType
 from typing import NamedTuple
 
 
@@ -20,17 +22,50 @@ class ExitCode(IntEnum):
     OPEN = 2
 
 
-class Command(NamedTuple):
-    """A row of the table: the line in the list of commands, and the meanings of exit codes 0 and 2.
+class Condition(NamedTuple):
+    """A state of the account or of a file that can end a command with exit code 2. `--fail-on` names conditions.
 
-    `open` is empty if the command never exits with 2. Exit code 1 means the same for every command, see `ExitCode`;
-    `error` names a further meaning for this command.
+    `is_default`: whether the condition counts without `--fail-on`.
+    """
+
+    meaning: str
+    is_default: bool = True
+
+
+class Command(NamedTuple):
+    """A row of the table: the line in the list of commands, and the meanings of its exit codes.
+
+    - `done`: the meaning of exit code 0.
+    - `conditions`: what can end the command with exit code 2, by name. Empty if the command never exits with 2.
+    - `error`: the meaning of exit code 1 for this command. What all commands share is in `ExitCode`.
     """
 
     summary: str
     done: str
-    open: str = ""
+    conditions: Mapping[str, Condition] = MappingProxyType({})
     error: str = "an error"
+
+    @property
+    def defaults(self) -> tuple[str, ...]:
+        """The names of the conditions that count without `--fail-on`."""
+        return tuple(name for name, condition in self.conditions.items() if condition.is_default)
+
+    @property
+    def open(self) -> str:
+        """The meaning of exit code 2. Empty if the command never exits with 2."""
+        meanings = [self.conditions[name].meaning for name in self.defaults]
+        if not meanings:
+            return "a condition of --fail-on holds" if self.conditions else ""
+        return ", or ".join(filter(None, (", ".join(meanings[:-1]), meanings[-1])))
+
+    @property
+    def choices(self) -> str:
+        """The paragraph of the command's help about `--fail-on`. Empty if the command never exits with 2."""
+        parts = [
+            f"{name} ({condition.meaning}{'' if condition.is_default else '; not by default'})"
+            for name, condition in self.conditions.items()
+        ]
+        return f"Conditions: {', '.join(parts)}." if parts else ""
 
     @property
     def exit_codes(self) -> str:
@@ -40,59 +75,106 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
+    "init": Command("Write a guardrails.yaml for an account.", "the file is written"),
     "plan": Command(
         "Show the changes that enforcing guardrails.yaml would make.",
         "nothing is left to do",
-        "changes are pending, a role cannot be protected, SCPs would deny calls, or something could not be read",
+        {
+            "changes": Condition("changes are pending"),
+            "unprotected": Condition("a role cannot be protected"),
+            "doubts": Condition("AWS contradicts an exemption"),
+            "denials": Condition("SCPs would deny calls"),
+            "unread": Condition("something could not be read"),
+            "observed": Condition("a role lacks a guardrail in observe mode", is_default=False),
+            "warnings": Condition("a name matches nothing, or callers can choose an assignment", is_default=False),
+        },
     ),
     "enforce": Command(
         "Make the changes of the plan, after asking.",
         "all changes are made",
-        "a change is left, or a role cannot be protected",
+        {
+            "changes": Condition("a change is left"),
+            "unprotected": Condition("a role cannot be protected"),
+        },
         "an error, or the changes were not confirmed",
     ),
     "detach": Command(
         "Detach policies that roles do not need, after asking.",
         "nothing is left to do",
-        "a policy is left",
+        {
+            "left": Condition("a policy is left"),
+        },
         "an error, or the changes were not confirmed",
     ),
-    "access": Command("Show which subjects can reach which models, and the reason.", "the matrix is shown"),
-    "explain": Command("Show why a role can or cannot use a model.", "the decision is explained"),
+    "access": Command(
+        "Show which subjects can reach which models, and the reason.",
+        "the matrix is shown",
+        {
+            "reached": Condition("a subject can reach a model", is_default=False),
+            "unread": Condition("something could not be read", is_default=False),
+        },
+    ),
+    "explain": Command(
+        "Show why a role can or cannot use a model.",
+        "the decision is explained",
+        {
+            "allowed": Condition("the role can use the model", is_default=False),
+        },
+    ),
     "report": Command("Write one HTML file for an auditor.", "the file is written"),
     "history": Command("Show the remediations and findings of the stack, newest first.", "the history is shown"),
     "erase": Command(
         "Erase a person from the history of the stack, after asking.",
         "no row names the person",
-        "a row is too new",
+        {
+            "recent": Condition("a row is too new"),
+        },
         "an error, or the changes were not confirmed",
     ),
     "status": Command(
         "Show the state of the deployed stack.",
         "the stack works and every role is protected or exempt",
-        "a role is contested or unprotected, or the last sweep is missing, overdue or incomplete",
+        {
+            "contested": Condition("a role is contested"),
+            "unprotected": Condition("a role is unprotected"),
+            "sweep": Condition("the last sweep is missing, overdue or incomplete"),
+            "surplus": Condition("a role has policies that it does not need", is_default=False),
+        },
     ),
     "sweep": Command("Start a sweep: the deployed stack evaluates every role.", "the sweep is requested"),
     "doctor": Command(
         "Check on the deployed stack what can only be seen there.",
         "everything is in order, or only warnings",
-        "a check failed, or could not be made",
+        {
+            "failures": Condition("a check failed, or could not be made"),
+            "warnings": Condition("a check has a warning", is_default=False),
+        },
     ),
     "drill": Command(
         "Prove that Rolewarden acts on events now, and measure the seconds.",
         "every drill was heard in time",
-        "a drill is late or cut",
+        {
+            "late": Condition("a drill is late"),
+            "cut": Condition("a drill is cut"),
+        },
     ),
     "verify": Command(
         "Test the deployed stack as a whole: checks, drills and a model call.",
         "every check and drill is in order, or only warnings",
-        "a check or the model call failed, or a drill is late or cut",
+        {
+            "failures": Condition("a check or the model call failed"),
+            "drills": Condition("a drill is late or cut"),
+            "warnings": Condition("a check has a warning", is_default=False),
+        },
     ),
     "scp": Command("Print a policy that protects the stack from administrators.", "the policy is printed or written"),
     "check": Command(
         "Check guardrails.yaml, and show how much of each quota it uses.",
         "the file can be deployed",
-        "the file has errors",
+        {
+            "errors": Condition("the file has errors"),
+            "warnings": Condition("the file has warnings", is_default=False),
+        },
         "an error, such as an unreadable file",
     ),
     "compile": Command(
@@ -103,13 +185,20 @@ COMMANDS = {
     "diff": Command(
         "Show what another guardrails.yaml changes in terms of access.",
         "access does not change",
-        "access changes",
+        {
+            "gained": Condition("access is gained"),
+            "lost": Condition("access is lost"),
+            "scope": Condition("an exemption, a setting or another request changes"),
+        },
         "an error, such as a file with errors",
     ),
     "replay": Command(
         "Replay events on a seeded local account.",
         "no role is left drifted",
-        "a role is left drifted",
+        {
+            "drifted": Condition("a role is left drifted"),
+            "unmatched": Condition("an event matches no rule", is_default=False),
+        },
         "an error, such as a file without events",
     ),
 }

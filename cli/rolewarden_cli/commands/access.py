@@ -24,12 +24,13 @@ from rolewarden_cli.console import (
     heading,
     indented,
     lines,
+    show_banner,
     show_unread,
     undecided_text,
 )
 from rolewarden_cli.models import LIVE, Model, models
 from rolewarden_cli.notes import note
-from rolewarden_cli.options import All, AsJson, Guardrails, ModelPatterns
+from rolewarden_cli.options import All, AsJson, FailOn, Guardrails, ModelPatterns
 from rolewarden_cli.rules import DEFAULT_FILE
 
 ROW, COLUMN = 24, 7
@@ -42,6 +43,7 @@ def run_access(
     model: ModelPatterns = None,
     guardrails: Guardrails = DEFAULT_FILE,
     everything: All = False,
+    fail_on: FailOn = None,
     as_json: AsJson = False,
 ) -> None:
     """Show which subjects can reach which models, and the policy statements that decide.
@@ -64,6 +66,8 @@ def run_access(
         print_json(found)
     else:
         show_access(console.console(), found, everything=everything)
+    cells = (found.cell(row, number) for row in found.rows for number in range(len(found.models)))
+    options.end("access", fail_on, {"reached": any(cell.allowed for cell in cells), "unread": found.unread})
 
 
 def show_access(out: Console, found: AccessMatrix, *, everything: bool = False) -> None:
@@ -72,6 +76,7 @@ def show_access(out: Console, found: AccessMatrix, *, everything: bool = False) 
     out.print(Text(f"account {found.account}, {', '.join(found.regions)}", "bold"))
     counts = f"{counted(sum(row.is_subject for row in found.rows), 'subject')}, {counted(len(found.models), 'model')}"
     out.print(f"{counts}, those of Bedrock from {source}")
+    show_banner(out, found.banner)
     if ROW + COLUMN * len(found.models) <= out.width:
         _show_columns(out, found)
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rolewarden_cli import console
 from rolewarden_cli.answers import print_json
 from rolewarden_cli.console import counted, show_problems
-from rolewarden_cli.options import AsJson, RulesFile, end
+from rolewarden_cli.options import AsJson, FailOn, RulesFile, end
 from rolewarden_cli.rules import DEFAULT_FILE, CheckedFile
 from rolewarden_cli.shipped import here_or_shipped
 
@@ -15,6 +15,7 @@ MOST_SHOWN = 200
 
 def run_check(
     file: RulesFile = DEFAULT_FILE,
+    fail_on: FailOn = None,
     as_json: AsJson = False,
 ) -> None:
     """Check guardrails.yaml, and show how much of each quota it uses.
@@ -38,4 +39,4 @@ def run_check(
             out.print(line)
         errors, warnings = len(found.checked.errors), len(found.checked.warnings)
         out.print(f"{file}: {counted(errors, 'error')}, {counted(warnings, 'warning')}")
-    end(is_done=not found.checked.errors)
+    end("check", fail_on, {"errors": found.checked.errors, "warnings": found.checked.warnings})

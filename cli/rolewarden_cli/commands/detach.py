@@ -13,18 +13,24 @@ from rolewarden_cli.answers import print_json
 from rolewarden_cli.connect import Connection, of_an_account
 from rolewarden_cli.console import counted, heading, indented
 from rolewarden_cli.detach import Detached, Surplus, detach_surplus, read, surplus
-from rolewarden_cli.options import AsJson, Guardrails, Yes
+from rolewarden_cli.options import AsJson, FailOn, Guardrails, UsageError, Yes
 from rolewarden_cli.plan import make
 from rolewarden_cli.rules import DEFAULT_FILE
+from rolewarden_cli.uninstall import LeftPolicies, Removed, find_left, need_no_stack, remove_left
 
 
 @of_an_account
-def run_detach(
+def run_detach(  # noqa: PLR0913, PLR0917 - each parameter is an option
     connection: Connection,
     role: Annotated[list[str] | None, typer.Argument(metavar="ROLE", help="Names of roles. Without a name, all "
                                                      "roles.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Detach every policy and boundary of Rolewarden from "
+                                             "every role, after the deletion of the stack.")] = False,
+    delete_policies: Annotated[bool, typer.Option("--delete-policies", help="With --all: also delete the "
+                                                  "policies.")] = False,
     guardrails: Guardrails = DEFAULT_FILE,
     yes: Yes = False,
+    fail_on: FailOn = None,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Show the policies and boundaries of Rolewarden that roles do not need, ask, and detach them.
@@ -32,8 +38,16 @@ def run_detach(
     Then the command deletes unused policies. It reads SageMaker and IAM again before each role. It refuses if it could
     not read everything, or if the deployed stack has other rules than the file, or unknown ones.
 
+    With --all, the command removes what a deleted stack left. It refuses as long as a stack covers the account.
+
     Example: rolewarden detach --local
     """
+    if delete_policies and not everything:
+        raise UsageError("--delete-policies works only with --all: give both, or neither")
+    if everything:
+        if role:
+            raise UsageError("--all means every role: leave out the names of roles, or leave out --all")
+        options.end("detach", fail_on, {"left": _detach_all(connection, as_json, deletes=delete_policies, yes=yes)})
     rules = options.rules_in(guardrails)
     with console.progress() as progress:
         same = stack.asked(connection, rules)
@@ -54,7 +68,40 @@ def run_detach(
         print_json(done)
     elif unneeded:
         show_detached(console.console(), done)
-    options.end(is_done=not (done.left or unneeded.needed))
+    options.end("detach", fail_on, {"left": done.left or unneeded.needed})
+
+
+def _detach_all(connection: Connection, as_json: bool, *, deletes: bool, yes: bool) -> tuple[str, ...]:
+    """Show what a deleted stack left, ask, and remove it. Gives a line for each policy that stays against the wish."""
+    need_no_stack(connection)
+    with console.progress() as progress:
+        planned = find_left(connection, progress)
+    if not as_json:
+        show_left(console.console(), planned, deletes=deletes)
+    if (planned.roles or (deletes and planned.policies)) and not yes:
+        options.ask_agreement(planned.account, as_json)
+    with console.progress() as progress:
+        done = remove_left(connection, planned, deletes=deletes, progress=progress)
+    if as_json:
+        print_json(done)
+    elif planned:
+        show_detached(console.console(), done)
+    return done.left
+
+
+def show_left(out: Console, found: LeftPolicies, *, deletes: bool) -> None:
+    """Print the policies to detach from each role, the policies to delete, and those that stay."""
+    out.print(Text(f"account {found.account}", "bold"))
+    for role, policies in found.roles.items():
+        out.print(indented(Text.assemble((role, "bold"), "  ", (f"- {', '.join(policies)}", "yellow")), 2))
+    for policy in found.policies if deletes else ():
+        out.print(indented(Text.assemble(("deletes policy ", "yellow"), policy), 2))
+    for policy in found.foreign:
+        out.print(indented(f"keeps policy {policy}, because it does not have Rolewarden's description", 2))
+    if not found:
+        out.print("the account has no policy of Rolewarden")
+    elif found.policies and not deletes:
+        out.print(f"{counted(len(found.policies), 'policy', 'policies')} stay in IAM: --delete-policies deletes them")
 
 
 def show_surplus(out: Console, found: Surplus) -> None:
@@ -71,7 +118,7 @@ def show_surplus(out: Console, found: Surplus) -> None:
         out.print("no role has a policy or boundary of Rolewarden that it does not need")
 
 
-def show_detached(out: Console, done: Detached) -> None:
+def show_detached(out: Console, done: Detached | Removed) -> None:
     """Print the policies detached and deleted, and the reason for each one that is left."""
     for role, policies in done.detached.items():
         if policies:

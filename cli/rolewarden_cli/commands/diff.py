@@ -15,7 +15,7 @@ from rolewarden_cli.answers import print_json
 from rolewarden_cli.connect import Connection, Where, of_an_account_if
 from rolewarden_cli.console import DIGEST, counted, few, heading, indented, show_unread
 from rolewarden_cli.diff import STANDARD_INPUT, AccountChange, Difference, RoleChange, compare_files, read_rules
-from rolewarden_cli.options import All, AsJson, UsageError
+from rolewarden_cli.options import All, AsJson, FailOn, UsageError
 from rolewarden_cli.rules import DEFAULT_FILE
 from rolewarden_cli.shipped import here_or_shipped
 
@@ -40,6 +40,7 @@ def run_diff(
     account: Annotated[bool, typer.Option("--account", help="Also compare the subjects and roles of an account. The "
                                           "options that choose an account imply this.")] = False,
     everything: All = False,
+    fail_on: FailOn = None,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Show what another guardrails.yaml changes in terms of access: models and access paths gained and lost.
@@ -65,7 +66,7 @@ def run_diff(
         print_json(found)
     else:
         show_difference(console.console(), found, everything=everything)
-    options.end(is_done=not found.changes_access)
+    options.end("diff", fail_on, found.conditions)
 
 
 def show_difference(out: Console, found: Difference, *, everything: bool = False) -> None:

@@ -13,7 +13,7 @@ from rolewarden_cli import console, options
 from rolewarden_cli.answers import print_json
 from rolewarden_cli.connect import Connection, of_an_account
 from rolewarden_cli.doctor import Check, Level, checks
-from rolewarden_cli.options import AsJson, Guardrails
+from rolewarden_cli.options import AsJson, FailOn, Guardrails
 from rolewarden_cli.rules import DEFAULT_FILE
 
 COLOURS = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "bold red"}
@@ -26,13 +26,15 @@ INDENT = 6
 def run_doctor(
     connection: Connection,
     guardrails: Guardrails = DEFAULT_FILE,
+    fail_on: FailOn = None,
     as_json: AsJson = False,
 ) -> None:
     """Check on the deployed stack what can only be seen there, and print a line for each check.
 
-    The checks cover the deployed rules, subscriptions, alarms, dead-letter queues, schedules, concurrency, StackSets,
-    OperatorArn, trails, forwarders, accounts, and domains in other regions. Each line begins with ok, warn or fail, and
-    a problem ends with the fix. SweepFunction checks the last four with its own permissions.
+    The checks cover the version and rules of the stack, subscriptions, alarms, dead-letter queues, schedules,
+    concurrency and StackSets. They also cover OperatorArn, trails, forwarders, accounts, and domains in other regions.
+    Each line begins with ok, warn or fail, and a problem ends with the fix. SweepFunction checks the last four with its
+    own permissions.
 
     Example: rolewarden doctor --region us-east-1
 
@@ -45,7 +47,8 @@ def run_doctor(
         print_json({"checks": found})
     else:
         show_checks(console.console(), found)
-    options.end(is_done=all(check.level is not Level.FAIL for check in found))
+    levels = {check.level for check in found}
+    options.end("doctor", fail_on, {"failures": Level.FAIL in levels, "warnings": Level.WARN in levels})
 
 
 def show_checks(out: Console, found: Iterable[Check]) -> None:

@@ -11,7 +11,7 @@ from rich.console import Console, RenderableType
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
-from rolewarden.drill import Drill
+from rolewarden.drill import Drill, DrillState
 
 from rolewarden_cli import console, drill, options
 from rolewarden_cli.answers import print_json
@@ -19,7 +19,7 @@ from rolewarden_cli.connect import Connection, of_an_account
 from rolewarden_cli.console import counted, lines
 from rolewarden_cli.drill import DrillInterruptedError, DrillsOnDemand, JudgedDrill, Tally
 from rolewarden_cli.lines import print_line
-from rolewarden_cli.options import AsJson, UsageError
+from rolewarden_cli.options import AsJson, FailOn, UsageError
 
 COLORS = {"heard": "green", "waiting": "yellow", "late": "yellow", "cut": "bold red", "not drilled": "cyan"}
 
@@ -32,6 +32,7 @@ def run_drill(
     connection: Connection,
     account: Account = "",
     all_accounts: AllAccounts = False,
+    fail_on: FailOn = None,
     as_json: AsJson = False,
 ) -> None:
     """Send a pulse and a full drill now, and show when EnforceFunction heard each of them.
@@ -53,7 +54,9 @@ def run_drill(
         print_json({"drills": found})
     else:
         show_drills(console.console(), found)
-    options.end(is_done=all(one.is_well for one in found))
+    late = DrillState.LATE.value
+    cut = [one for one in found if not one.is_well and one.state != late]
+    options.end("drill", fail_on, {"late": any(one.state == late for one in found), "cut": cut})
 
 
 def drill_now(drills: DrillsOnDemand, account: str = "", *, every: bool, quiet: bool) -> tuple[JudgedDrill, ...]:

@@ -19,7 +19,7 @@ from rolewarden_cli.connect import Connection, of_an_account
 from rolewarden_cli.console import VERDICT_COLORS, counted, few, heading, policy_name, show_reason
 from rolewarden_cli.enforce import Enforced, enforce_rules
 from rolewarden_cli.lines import print_line
-from rolewarden_cli.options import AsJson, Guardrails, Yes
+from rolewarden_cli.options import AsJson, FailOn, Guardrails, Yes
 from rolewarden_cli.plan import read_plan
 from rolewarden_cli.rules import DEFAULT_FILE
 
@@ -32,6 +32,7 @@ def run_enforce(
     despite_stack: Annotated[bool, typer.Option("--despite-stack", help="Continue although the deployed stack has "
                                                 "other rules. The stack then reverts your policies and reports "
                                                 "you for tampering.")] = False,
+    fail_on: FailOn = None,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Show the plan, ask, and make its changes. Ctrl-C stops the command after the current role.
@@ -57,7 +58,7 @@ def run_enforce(
         print_json(done)
     else:
         show_enforced(console.console(), done, left=planned.unprotected)
-    options.end(is_done=done.is_whole and not planned.unprotected)
+    options.end("enforce", fail_on, {"changes": not done.is_whole, "unprotected": planned.unprotected})
 
 
 @contextmanager

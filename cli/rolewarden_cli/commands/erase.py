@@ -12,7 +12,7 @@ from rolewarden_cli.actors import SETTLED, erase_person, find_person
 from rolewarden_cli.answers import print_json
 from rolewarden_cli.connect import Connection, of_an_account
 from rolewarden_cli.console import counted
-from rolewarden_cli.options import AsJson, Yes
+from rolewarden_cli.options import AsJson, FailOn, Yes
 
 
 @of_an_account
@@ -21,6 +21,7 @@ def run_erase(
     person: Annotated[str, typer.Argument(metavar="PERSON", help="The whole ARN of a caller, the name of a session, "
                                           "or a user or source identity of `rolewarden history`.")],
     yes: Yes = False,
+    fail_on: FailOn = None,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Show how many rows of the history name a person, ask, and erase the person from them.
@@ -45,4 +46,4 @@ def run_erase(
         day = now + SETTLED + timedelta(days=1)
         again = f"; run the command again on {day:%Y-%m-%d} for the newer rows" if recent else ""
         out.print(f"{counted(erased, 'row')}: caller erased on {now:%Y-%m-%d}{again}")
-    options.end(is_done=not recent)
+    options.end("erase", fail_on, {"recent": recent})

@@ -26,6 +26,7 @@ from rolewarden_cli.console import (
     heading,
     indented,
     lines,
+    show_banner,
     show_unread,
     time_text,
     undecided_text,
@@ -34,7 +35,7 @@ from rolewarden_cli.explain import Explanation, ReasonForAccess, explain_role
 from rolewarden_cli.history import Entry
 from rolewarden_cli.models import models
 from rolewarden_cli.notes import note
-from rolewarden_cli.options import AsJson, Guardrails
+from rolewarden_cli.options import AsJson, FailOn, Guardrails
 from rolewarden_cli.rules import DEFAULT_FILE
 
 
@@ -44,6 +45,7 @@ def run_explain(
     role: Annotated[str, typer.Argument(metavar="ROLE", help="The name of a role.")],
     model: Annotated[str, typer.Argument(metavar="MODEL", help="The ID of a model.")],
     guardrails: Guardrails = DEFAULT_FILE,
+    fail_on: FailOn = None,
     as_json: AsJson = False,
 ) -> None:
     """Show why a role can or cannot use a model: routes, statements, policies, guardrails and assignments.
@@ -67,6 +69,7 @@ def run_explain(
         print_json(found)
     else:
         show_explanation(console.console(), found)
+    options.end("explain", fail_on, {"allowed": found.decision.allowed})
 
 
 def show_explanation(out: Console, found: Explanation) -> None:
@@ -77,6 +80,7 @@ def show_explanation(out: Console, found: Explanation) -> None:
     can = ("can use" if allowed else "cannot use", color(allowed))
     out.print(Text.assemble((found.role, "bold"), " ", can, " ", (found.model.id, "bold")))
     out.print(_use_and_verdict(found))
+    show_banner(out, found.banner)
     grid = Table.grid(padding=(0, 2, 0, 0))
     numbers = {reason.statement.name: str(number) for number, reason in enumerate(found.reasons, start=1)}
     for route in found.decision.routes:

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 from rolewarden.bindings import EMR_ACCESS, EMR_RUNTIME, MODEL_REGISTER, ROLE, RSTUDIO, USER_PROFILE, Binding
 from rolewarden.guardrails import Rules
-from rolewarden.verdicts import Verdict
+from rolewarden.verdicts import RECOMMENDATIONS, Verdict
 
 from rolewarden_cli import console, options
 from rolewarden_cli.answers import print_json
@@ -27,15 +27,21 @@ from rolewarden_cli.console import (
     heading,
     indented,
     policy_name,
+    show_banner,
     show_reason,
     show_unread,
     time_text,
 )
 from rolewarden_cli.inventory import take
-from rolewarden_cli.options import All, AsJson, Guardrails, UsageError
+from rolewarden_cli.options import All, AsJson, FailOn, Guardrails, UsageError
 from rolewarden_cli.plan import DIRECT_DEPLOYMENT, Plan, PlannedRole, read_plan
 from rolewarden_cli.rollout import TRAIL_DAYS, Observation, Rollout, read_rollout, turns_in
 from rolewarden_cli.rules import DEFAULT_FILE, CheckedFile
+
+_FIRST_SWEEP = {
+    False: "Its first sweep would make these changes.",
+    True: "Its first sweep would make these changes, and report what observe mode leaves out.",
+}
 
 MOST_ROLES = 50
 """Number of roles of a domain that the output shows without `--all`."""
@@ -51,7 +57,7 @@ DAYS = 30
 
 
 @of_an_account
-def run_plan(
+def run_plan(  # noqa: PLR0913, PLR0917 - each parameter is an option
     connection: Connection,
     guardrails: Guardrails = DEFAULT_FILE,
     everything: All = False,
@@ -62,6 +68,7 @@ def run_plan(
     trail: Annotated[list[Path] | None, typer.Option(metavar="PATH", help="With --prevention: log files of a trail or "
                                                      "a result of CloudTrail Lake, instead of the event history. You "
                                                      "can repeat this option.")] = None,
+    fail_on: FailOn = None,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Show the changes that enforcing guardrails.yaml would make, and the roles that cannot be protected.
@@ -78,7 +85,8 @@ def run_plan(
     rules = options.rules_in(guardrails)
     if prevention:
         asked = Observation(DAYS if days is None else days, tuple(trail or ()))
-        options.end(is_done=_show_prevention(connection, guardrails, rules, asked, as_json).is_done)
+        rollout = _show_prevention(connection, guardrails, rules, asked, as_json)
+        options.end("plan", fail_on, rollout.conditions)
     if days is not None or trail:
         raise UsageError("--days and --trail are for service control policies: give --prevention, too")
     with console.progress() as progress:
@@ -87,7 +95,7 @@ def run_plan(
         print_json(found)
     else:
         show_plan(console.console(), found, everything=everything)
-    options.end(is_done=found.is_done)
+    options.end("plan", fail_on, found.conditions)
 
 
 def _show_prevention(connection: Connection, file: Path, rules: Rules, asked: Observation, as_json: bool) -> Rollout:
@@ -157,8 +165,9 @@ def show_plan(out: Console, plan: Plan, *, everything: bool = False, ends: bool 
     - `ends`: name the command to run next in the last line.
     """
     out.print(Text(f"account {plan.account}, {', '.join(plan.regions)}", "bold"))
+    show_banner(out, plan.banner)
     if not plan.deployed:
-        out.print("Rolewarden is not deployed here. Its first sweep would make these changes.")
+        out.print(f"Rolewarden is not deployed here. {_FIRST_SWEEP[bool(plan.observed)]}")
     _show_policies(out, plan)
     shown: set[str] = set()
     for place, roles in _by_place(plan.roles):
@@ -173,6 +182,7 @@ def show_plan(out: Console, plan: Plan, *, everything: bool = False, ends: bool 
             shown.add(role.outcome.role)
         if len(wanted) > MOST_ROLES and not everything:
             out.print(indented(f"and {counted(len(wanted) - MOST_ROLES, 'more role')}: --all shows them", 2))
+    _show_promotions(out, plan)
     _show_shared(out, plan)
     _show_exemptions(out, plan)
     _show_doubts(out, plan)
@@ -189,6 +199,28 @@ def show_plan(out: Console, plan: Plan, *, everything: bool = False, ends: bool 
         out.print(f"`{command}` {does}")
 
 
+def _show_promotions(out: Console, plan: Plan) -> None:
+    """What enforcing the guardrails in observe mode would change."""
+    if not plan.promotions:
+        return
+    out.print(heading("in enforce mode instead of observe mode"))
+    for found in plan.promotions:
+        is_one = len(found.guardrails) == 1
+        name = found.guardrails[0] if is_one else f"all {len(found.guardrails)} of them"
+        would, not_ = counted(len(found.would_change), "role"), counted(len(found.could_not), "role")
+        out.print(indented(Text(name, "bold"), 2))
+        out.print(indented(f"{would} would change{_named(found.would_change)}", 4))
+        out.print(indented(f"{not_} could not be protected{_named(found.could_not)}", 4))
+        for reason in dict.fromkeys(found.could_not.values()):
+            out.print(indented(Text(f"{reason}: {RECOMMENDATIONS.get(reason, '')}", "yellow"), 6))
+    out.print(indented("Write `mode: enforce` into a guardrail, and deploy, to promote it.", 2))
+
+
+def _named(roles: Iterable[str]) -> str:
+    names = list(roles)
+    return f": {few(names, FEW)}" if names else ""
+
+
 def _show_policies(out: Console, plan: Plan) -> None:
     changed = plan.changed_policies
     if changed:
@@ -197,6 +229,26 @@ def _show_policies(out: Console, plan: Plan) -> None:
         out.print(indented(Text.assemble((f"{policy.change:9}", "red"), " ", policy.name), 2))
     if plan.stack.may_undo and changed:
         out.print(indented("The deployed stack reverts a policy that differs from the rules it runs.", 2))
+    _show_removed(out, plan)
+
+
+def _show_removed(out: Console, plan: Plan) -> None:
+    """What happens to the policies of guardrails that were removed from guardrails.yaml or renamed."""
+    if plan.unused:
+        out.print(heading("policies of guardrails that were removed or renamed"))
+    for name in plan.unused:
+        roles = [role.outcome.role for role in plan.with_policy(name)]
+        losing = sum(name in role.detached for role in plan.roles)
+        if roles:
+            text = f"stays attached to {few(roles, FEW)}, and denies, until `rolewarden detach` detaches it"
+        elif losing:
+            text = f"is detached from {counted(losing, 'role')} after the policies that they need, then deleted"
+        else:
+            text = "is attached to no role, and is deleted"
+        out.print(indented(Text.assemble((name, "bold"), f"  {text}"), 2))
+    if any(plan.with_policy(name) for name in plan.unused):
+        text = "Until then, it counts against the quota of attached policies. Nothing restores its text any more."
+        out.print(indented(text, 2))
 
 
 def _by_place(roles: Iterable[PlannedRole]) -> list[tuple[str, list[tuple[PlannedRole, list[Binding]]]]]:

@@ -16,8 +16,8 @@ from rich.text import Text
 from rolewarden_cli import console
 from rolewarden_cli.answers import print_json
 from rolewarden_cli.console import VERDICT_COLORS, counted, heading
-from rolewarden_cli.lines import print_document
-from rolewarden_cli.options import AsJson, end
+from rolewarden_cli.lines import print_line
+from rolewarden_cli.options import AsJson, FailOn, end
 from rolewarden_cli.replay import Replayed, replay_files
 
 
@@ -28,6 +28,7 @@ def run_replay(
                                         "the results of the functions.")] = False,
     why: Annotated[bool, typer.Option("--why", help="Name the rules that do not match, and the fields that "
                                       "differ.")] = False,
+    fail_on: FailOn = None,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Replay events through the template's rules and functions on a seeded local account.
@@ -51,7 +52,9 @@ def run_replay(
         print_json({"events": done})
     else:
         _sum_up(out, done)
-    end(is_done=not any(replayed.left_drifted for replayed in done))
+    drifted = any(replayed.left_drifted for replayed in done)
+    unmatched = any(replayed.rule is None for replayed in done)
+    end("replay", fail_on, {"drifted": drifted, "unmatched": unmatched})
 
 
 def show_replayed(out: Console, replayed: Replayed) -> None:
@@ -85,7 +88,9 @@ def show_replayed(out: Console, replayed: Replayed) -> None:
     out.print(rows)
     if replayed.message:
         out.print(heading(replayed.alert))
-        print_document(replayed.message.rstrip())
+        # No line of the message begins at the margin, where the lines of the program begin.
+        for line in replayed.message.rstrip().split("\n"):
+            print_line(f"  {line}".rstrip())
 
 
 def _outcome(outcome: Mapping[str, Any]) -> Text:
@@ -105,13 +110,15 @@ def _outcome(outcome: Mapping[str, Any]) -> Text:
 
 
 def _sum_up(out: Console, done: list[Replayed]) -> None:
-    matched = sum(replayed.rule is not None for replayed in done)
+    # An event has a result for each rule that it matches, and one for each alert.
+    events = {replayed.number for replayed in done}
+    matched = len({replayed.number for replayed in done if replayed.rule is not None})
     remediated = sum(
         outcome["remediation"] in {"attached", "bounded"} for replayed in done for outcome in replayed.outcomes
     )
     left = [role for replayed in done for role in replayed.left_drifted]
     out.print()
     out.print(
-        f"{counted(len(done), 'event')}, {matched} matched a rule, {counted(remediated, 'role')} remediated, "
+        f"{counted(len(events), 'event')}, {matched} matched a rule, {counted(remediated, 'role')} remediated, "
         + (f"left drifted: {', '.join(left)}" if left else "none left drifted")
     )

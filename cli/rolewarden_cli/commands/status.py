@@ -7,15 +7,17 @@ from datetime import UTC, datetime, timedelta
 from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
+from rolewarden.observing import banner
 from rolewarden.own_events import SubjectFinding
 from rolewarden.record import ACCOUNT_WIDE
 
 from rolewarden_cli import console, options
 from rolewarden_cli.answers import print_json
 from rolewarden_cli.connect import Connection, of_an_account
-from rolewarden_cli.console import counted, few, lines, time_text
+from rolewarden_cli.console import counted, few, lines, show_banner, time_text
 from rolewarden_cli.figures import MEASURED_DAYS, Latencies
-from rolewarden_cli.options import AsJson
+from rolewarden_cli.options import AsJson, FailOn
+from rolewarden_cli.promotion import in_words
 from rolewarden_cli.stack import RESTORE
 from rolewarden_cli.status import OLD_AFTER, Status, read_status
 
@@ -23,6 +25,7 @@ from rolewarden_cli.status import OLD_AFTER, Status, read_status
 @of_an_account
 def run_status(
     connection: Connection,
+    fail_on: FailOn = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the state of the deployed stack: last sweep, coverage, contested and unenforceable roles.
@@ -37,12 +40,13 @@ def run_status(
         print_json(found)
     else:
         show_status(console.console(), found)
-    options.end(is_done=found.is_well)
+    options.end("status", fail_on, found.conditions)
 
 
 def show_status(out: Console, found: Status) -> None:
     """Print the state of the deployed stack."""
     out.print(Text(f"account {found.account}, {found.region}", "bold"))
+    show_banner(out, banner(found.observed_guardrails, every=False))
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(width=13)
     grid.add_column(overflow="fold")
@@ -61,6 +65,12 @@ def show_status(out: Console, found: Status) -> None:
         about = entry.about.removeprefix(ACCOUNT_WIDE)
         text = Text.assemble((f"{kind}{about}", "bold"), f"  {entry.reason or entry.verdict}")
         grid.add_row("", lines(text, *filter(None, [entry.recommendation])))
+    if found.since_observing:
+        roles = counted(len(found.observed), "role")
+        names = few([entry.about for entry in found.observed])
+        verb = "lacks" if len(found.observed) == 1 else "lack"
+        lacking = f"{roles} {verb} a guardrail in observe mode" + f": {names}" * bool(names)
+        grid.add_row("observed", lines(lacking, in_words(found.since_observing), "`rolewarden plan` shows a promotion"))
     grid.add_row("surplus", _surplus(found))
     grid.add_row("measured", _measured(found.measured))
     out.print(grid)

@@ -17,13 +17,13 @@ from rolewarden_cli.connect import Connection, of_an_account
 from rolewarden_cli.console import counted, heading, indented
 from rolewarden_cli.doctor import Level, checks
 from rolewarden_cli.drill import DrillsOnDemand
-from rolewarden_cli.options import All, AsJson, Guardrails, UsageError
+from rolewarden_cli.options import All, AsJson, FailOn, Guardrails, UsageError
 from rolewarden_cli.rules import DEFAULT_FILE
 from rolewarden_cli.verify import Unsettled, model_checks, unsettled
 
 
 @of_an_account
-def run_verify(
+def run_verify(  # noqa: PLR0913, PLR0917 - each parameter is an option
     connection: Connection,
     role: Annotated[str, typer.Option(metavar="NAME", help="A role with guardrails, to test with --model.")] = "",
     model: Annotated[str, typer.Option(metavar="ID", help="A Bedrock model that the guardrails of the role "
@@ -32,6 +32,7 @@ def run_verify(
                                        "to assume it.")] = False,
     guardrails: Guardrails = DEFAULT_FILE,
     show_all: All = False,
+    fail_on: FailOn = None,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Test the deployed stack as a whole: all checks of doctor, drills everywhere, and a denied model call.
@@ -61,8 +62,10 @@ def run_verify(
         show_checks(out, found)
         show_drills(out, judged)
         show_unsettled(out, left, every=show_all)
-    is_done = all(check.level is not Level.FAIL for check in found) and all(one.is_well for one in judged)
-    options.end(is_done=is_done)
+    levels = {check.level for check in found}
+    missed = [one for one in judged if not one.is_well]
+    conditions = {"failures": Level.FAIL in levels, "drills": missed, "warnings": Level.WARN in levels}
+    options.end("verify", fail_on, conditions)
 
 
 def show_unsettled(out: Console, left: Sequence[Unsettled], *, every: bool) -> None:

@@ -15,6 +15,19 @@ class AccessPath(NamedTuple):
     closes: str
     confidence: str
 
+    @property
+    def how_sure(self) -> str:
+        """The confidence with its evidence."""
+        return f"{self.confidence}: {EVIDENCE[self.confidence]}"
+
+
+EVIDENCE = {
+    "high": "documented by AWS",
+    "medium": "one good source",
+    "low": "not verified",
+}
+"""The evidence behind each confidence, in short. docs/reference/guardrails.md has the definitions."""
+
 
 _TAG = "a JumpStart model, identified by the tag that {}"
 _CREATE = "Creating an endpoint, a model or a job of " + _TAG

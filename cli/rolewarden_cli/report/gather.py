@@ -1,20 +1,38 @@
-"""Collection of a `Report`: the results of plan, access, history and status for one account."""
+"""Collection of a `Report`: the results of plan, access, history and status for each account."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 
 from rolewarden import __version__
+from rolewarden.changes import digest_of_rules
+from rolewarden.errors import Refused, RetryLater, RulesError
 from rolewarden.guardrails import Rules
+from rolewarden.in_force import equal_texts
 from rolewarden.policies import compile_rules
+from rolewarden.progress import RecordedProgress
+from rolewarden.rules_log import document_in
 
 from rolewarden_cli import access, history, inventory, models, plan
 from rolewarden_cli.connect import Connection
 from rolewarden_cli.inventory import Progress, ignore_progress
-from rolewarden_cli.report.model import Provenance, Report
-from rolewarden_cli.status import read_status
+from rolewarden_cli.report.model import (
+    AccountReport,
+    AccountScps,
+    AttachedScp,
+    Provenance,
+    Report,
+    UnreachedAccount,
+    Watch,
+)
+from rolewarden_cli.scps import read_control_policies
+from rolewarden_cli.status import read_status, sweep_of
+
+SILENCE_ALARMS = ("HeartbeatAlarm", "EventPathsAlarm")
+"""The logical IDs of the alarms that a stack raises if it does not work."""
 
 
 def gather(
@@ -30,9 +48,19 @@ def gather(
 
     `rules` are the rules in the file `guardrails`. Raises Refused, RetryLater and RulesError.
     """
-    taken = inventory.take(connection, rules, progress)
-    entries = history.read_history(connection, since=since) if connection.tables else ()
-    deployed = connection.tables is not None
+    account = gather_account(connection, rules, wanted, now, since, progress)
+    return joined(connection, rules, guardrails, since, [account])
+
+
+def joined(
+    connection: Connection,
+    rules: Rules,
+    guardrails: Path,
+    since: datetime,
+    accounts: Iterable[AccountReport],
+    unreached: Iterable[UnreachedAccount] = (),
+) -> Report:
+    """The report of these accounts. `connection` is that of the caller. Raises RulesError."""
     return Report(
         Provenance(
             caller=connection.caller,
@@ -41,10 +69,67 @@ def gather(
             guardrails_file=str(guardrails),
             digest=hashlib.sha256(guardrails.read_bytes()).hexdigest(),
             history_since=since,
+            rules_text=guardrails.read_text(encoding="utf-8-sig"),
+            rules_digest=digest_of_rules(document_in(guardrails)),
         ),
-        plan.compared(connection, taken, rules, now.date()),
-        access.matrix(connection.calls, taken, wanted, progress, rules),
-        tuple(entry for entry in entries if entry.kind not in history.NO_DRIFT),
+        rules,
         compile_rules(rules, connection.aws.partition),
-        read_status(connection, now) if deployed else None,
+        tuple(accounts),
+        tuple(unreached),
     )
+
+
+def gather_account(
+    connection: Connection,
+    rules: Rules,
+    wanted: models.Models,
+    now: datetime,
+    since: datetime,
+    progress: Progress = ignore_progress,
+) -> AccountReport:
+    """Collect the data of the account of a connection. This only reads. Raises Refused, RetryLater and RulesError."""
+    taken = inventory.take(connection, rules, progress)
+    entries = history.read_history(connection, since=since) if connection.tables else ()
+    deployed = connection.tables is not None
+    return AccountReport(
+        plan.with_other_regions(connection, plan.compared(connection, taken, rules, now.date())),
+        access.matrix(connection.calls, taken, wanted, progress, rules),
+        entries,
+        read_status(connection, now) if deployed else None,
+        read_watch(connection) if deployed else None,
+        read_prevention(connection, rules),
+    )
+
+
+def read_watch(connection: Connection) -> Watch:
+    """Read the signs that the deployed stack worked. Raises RetryLater."""
+    tables, stack = connection.recorded(), connection.stack
+    try:
+        rows = RecordedProgress(connection.aws, tables.bindings).sweeps(connection.account)
+    except Refused:  # The table no longer exists, which the status says.
+        rows = []
+    names = {logical: name for logical, _, name in stack.resources if logical in SILENCE_ALARMS} if stack else {}
+    try:
+        states = {alarm.name: alarm.state for alarm in connection.calls.alarms(sorted(names.values()))} if names else {}
+    except Refused:
+        states = {}
+    return Watch(
+        tuple(map(sweep_of, rows)),
+        tuple((logical, states.get(name, "not known")) for logical, name in sorted(names.items())),
+        stack.parameters.get("SweepInterval", "") if stack else "",
+        stack.regions if stack else (),
+    )
+
+
+def read_prevention(connection: Connection, rules: Rules) -> AccountScps:
+    """Read the service control policies of the account, as far as the caller can."""
+    found = read_control_policies(connection.calls, connection.account, rules)
+    scps = tuple(AttachedScp(document.name, document.name in found.prevention) for document in found.known)
+    equals = None
+    if rules.names_principals and found.documents is not None:
+        try:
+            texts = [{"Statement": list(document.statements)} for document in found.known]
+            equals = equal_texts(rules, connection.aws.partition, texts)
+        except (RulesError, RetryLater):
+            equals = None  # The file compiles to no service control policy of this partition.
+    return AccountScps(scps, equals, found.unread)

@@ -1,25 +1,29 @@
-"""The data of the report: the results of the other commands, and their sources.
+"""The data of the report: the results of the other commands for one or more accounts, and their sources.
 
 Every figure on the page comes from a `Report`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
 
+from rolewarden.guardrails import Exemption, Rules
 from rolewarden.policies import Policy
 from rolewarden.verdicts import RECOMMENDATIONS, Outcome, Reason, Verdict
 
 from rolewarden_cli.access import AccessMatrix, Row
-from rolewarden_cli.actors import without_actors, without_principals
-from rolewarden_cli.history import Entry
+from rolewarden_cli.actors import LEFT_OUT, without_actors, without_names, without_principals
+from rolewarden_cli.history import NO_DRIFT, Entry
+from rolewarden_cli.natural import natural_key
 from rolewarden_cli.plan import BEDROCK_ROLE, DIRECT_DEPLOYMENT, RETIRED, Plan
+from rolewarden_cli.promotion import in_words
+from rolewarden_cli.report.comparison import Comparison
 from rolewarden_cli.stack import DEPLOY, StackRules
-from rolewarden_cli.status import Status
+from rolewarden_cli.status import Status, SweepSeen
 
 
 class FindingKind(StrEnum):
@@ -58,11 +62,20 @@ class FindingKind(StrEnum):
     """The command could not read or evaluate a part of the account. If a permission is missing, give it to the caller.
     Then run `rolewarden report` again."""
 
+    @property
+    def is_noted(self) -> bool:
+        """Whether the finding is only noted. Otherwise something is broken or unknown, and a person has to act."""
+        return self in _NOTED
+
+
+_NOTED = frozenset({FindingKind.SURPLUS, FindingKind.ENDING, FindingKind.OPEN})
+
 
 @dataclass(frozen=True)
 class Finding:
     """A finding that a person has to decide about.
 
+    - `account`: the account of the role, user profile, domain or policy.
     - `about`: the role, user profile, domain, policy or account.
     - `why`: the reason.
     - `aside`: details for the reader; empty without any.
@@ -73,6 +86,7 @@ class Finding:
     why: str
     recommendation: str
     aside: str = ""
+    account: str = ""
 
 
 @dataclass(frozen=True)
@@ -81,9 +95,13 @@ class Provenance:
 
     - `caller`: the ARN of the caller. Empty if the report leaves out callers.
     - `place`: "AWS", or the local AWS in words.
-    - `version`: the version of Rolewarden.
     - `digest`: the SHA-256 of `guardrails_file`, in hexadecimal.
     - `history_since`: the beginning of the history.
+    - `rules_text`: the content of `guardrails_file`.
+    - `rules_digest`: the digest of the rules, which comments and layout do not change. A change of the rules in the
+      history has the same digest.
+    - `has_actors`: whether the report names callers and approvers.
+    - `has_people`: whether it names user profiles. Otherwise it numbers them.
     """
 
     caller: str
@@ -92,21 +110,165 @@ class Provenance:
     guardrails_file: str
     digest: str
     history_since: datetime
+    rules_text: str = ""
+    rules_digest: str = ""
+    has_actors: bool = True
+    has_people: bool = True
+
+    def without_actors(self, rules: Rules) -> Provenance:
+        """The same sources without the caller, and without principals and approvers in the text of the rules."""
+        approvers = (exemption.approved_by for exemption in rules.exemptions)
+        text = without_principals(self.rules_text, approvers)
+        return replace(self, caller="", rules_text=text, has_actors=False)
+
+
+@dataclass(frozen=True)
+class AttachedScp:
+    """A service control policy (SCP) that applies to an account.
+
+    `of_rules`: whether it has only statements that guardrails.yaml compiles to.
+    """
+
+    name: str
+    of_rules: bool
+
+
+@dataclass(frozen=True)
+class AccountScps:
+    """The service control policies of an account, as far as the caller can read them.
+
+    - `scps`: the SCPs that apply to the account, from the root of the organization down.
+    - `equals_rules`: whether they have every statement that guardrails.yaml compiles to. None if this is not known, or
+      if the file names no principals and so compiles to no SCP.
+    - `unread`: why the caller cannot read them; empty if the caller can.
+    """
+
+    scps: tuple[AttachedScp, ...] = ()
+    equals_rules: bool | None = None
+    unread: str = ""
+
+
+@dataclass(frozen=True)
+class Watch:
+    """The signs that the deployed stack worked, apart from the drills in the history.
+
+    - `sweeps`: the sweeps of the last seven days, oldest first.
+    - `alarms`: the states of the alarms that a silent stack raises, by name: HeartbeatAlarm and EventPathsAlarm.
+    - `interval`: the parameter SweepInterval; empty if it is not known.
+    - `regions`: the regions that the stack covers.
+    """
+
+    sweeps: tuple[SweepSeen, ...] = ()
+    alarms: tuple[tuple[str, str], ...] = ()
+    interval: str = ""
+    regions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class UnreachedAccount:
+    """An account that the report should have and could not read, and the reason."""
+
+    account: str
+    why: str
 
 
 @dataclass(frozen=True)
 class Report:
-    """All data of the page. `policies` come from guardrails.yaml; `status` is None if no stack is deployed."""
+    """All data of the page.
+
+    - `rules`, `policies`: the content of guardrails.yaml, and the policies that it compiles to.
+    - `accounts`: the accounts that the command read, at least one.
+    - `unreached`: the accounts that it could not read.
+    - `comparison`: the differences from an earlier report; None without one.
+    """
 
     provenance: Provenance
-    plan: Plan
-    access: AccessMatrix
-    history: tuple[Entry, ...]
+    rules: Rules
     policies: tuple[Policy, ...]
-    status: Status | None = None
+    accounts: tuple[AccountReport, ...]
+    unreached: tuple[UnreachedAccount, ...] = ()
+    comparison: Comparison | None = None
+
+    @property
+    def at(self) -> datetime:
+        """The time at which the command had read the last account."""
+        return max(account.access.at for account in self.accounts)
+
+    @property
+    def is_of_several(self) -> bool:
+        """Whether the report is about more than one account."""
+        return len(self.accounts) + len(self.unreached) > 1
 
     def without_actors(self) -> Report:
-        """The same report without callers, and without the ARNs of roles, users and sessions in messages."""
+        """The same report without callers and approvers, and without the ARNs of principals in messages."""
+        exemptions = tuple(
+            one._replace(approved_by=LEFT_OUT) if one.approved_by else one for one in self.rules.exemptions
+        )
+        return replace(
+            self,
+            provenance=self.provenance.without_actors(self.rules),
+            rules=self.rules._replace(exemptions=exemptions),
+            accounts=tuple(account.without_actors() for account in self.accounts),
+            unreached=tuple(replace(one, why=without_principals(one.why)) for one in self.unreached),
+        )
+
+    def without_people(self) -> Report:
+        """The same report with a number for each user profile instead of its name.
+
+        A message or the text of the rules that has the name of a user profile loses it. Names of roles stay.
+        """
+        numbers: dict[tuple[str, str, str], str] = {}
+        for account in self.accounts:
+            for row in sorted(account.access.rows, key=lambda row: (row.domain_id, natural_key(row.user_profile))):
+                if row.user_profile:
+                    key = (account.account, row.domain_id, row.user_profile)
+                    numbers.setdefault(key, f"person-{len(numbers) + 1}")
+        names = {profile for _, _, profile in numbers}
+        names |= {shared.user_profile for account in self.accounts for shared in account.plan.shared}
+        provenance = replace(
+            self.provenance, rules_text=without_names(self.provenance.rules_text, names), has_people=False
+        )
+        accounts = tuple(account.without_people(numbers, names) for account in self.accounts)
+        return replace(self, provenance=provenance, accounts=accounts)
+
+    def findings(self) -> Iterator[Finding]:
+        """The findings of all accounts."""
+        for account in self.accounts:
+            for finding in account.findings():
+                yield replace(finding, account=account.account)
+
+    def exemption(self, account: str, role: str) -> Exemption | None:
+        """The exemption of a role that has not ended; None without one."""
+        return self.rules.exemption(account, role, self.at.date(), home=account)
+
+
+@dataclass(frozen=True)
+class AccountReport:
+    """The data of one account.
+
+    - `history`: all entries of the history in the period of the report, newest first.
+    - `status`, `watch`: None if no stack is deployed.
+    """
+
+    plan: Plan
+    access: AccessMatrix
+    history: tuple[Entry, ...] = ()
+    status: Status | None = None
+    watch: Watch | None = None
+    prevention: AccountScps = AccountScps()
+
+    @property
+    def account(self) -> str:
+        """The ID of the account."""
+        return self.access.account
+
+    @property
+    def drift(self) -> tuple[Entry, ...]:
+        """The history without drills and changes of the rules."""
+        return tuple(entry for entry in self.history if entry.kind not in NO_DRIFT)
+
+    def without_actors(self) -> AccountReport:
+        """The same data without callers, and without the ARNs of roles, users and sessions in messages."""
 
         def lines(texts: Iterable[str]) -> tuple[str, ...]:
             return tuple(map(without_principals, texts))
@@ -119,15 +281,68 @@ class Report:
         doubts = tuple(replace(doubt, message=without_principals(doubt.message)) for doubt in plan.doubts)
         return replace(
             self,
-            provenance=replace(self.provenance, caller=""),
             plan=replace(plan, roles=roles, doubts=doubts, unread=lines(plan.unread)),
             access=replace(self.access, unread=lines(self.access.unread)),
             history=tuple(map(without_actors, self.history)),
+            prevention=replace(self.prevention, unread=without_principals(self.prevention.unread)),
             status=status
             and replace(
                 status,
                 contested=tuple(replace(role, actors=()) for role in status.contested),
                 unenforceable=tuple(map(without_actors, status.unenforceable)),
+            ),
+        )
+
+    def without_people(self, numbers: Mapping[tuple[str, str, str], str], names: Collection[str]) -> AccountReport:
+        """The same data with the `numbers` of user profiles, by account, domain ID and name, and without `names`."""
+
+        def text(value: str) -> str:
+            return without_names(value, names)
+
+        def number(domain_id: str, profile: str) -> str:
+            return profile and numbers.get((self.account, domain_id, profile), LEFT_OUT)
+
+        def numbered(row: Row) -> Row:
+            """The row with its number, also as the source identity of its sessions."""
+            name = number(row.domain_id, row.user_profile)
+            return replace(row, user_profile=name, source_identity=row.source_identity and name)
+
+        plan, rows = self.plan, [(row, numbered(row)) for row in self.access.rows]
+        return replace(
+            self,
+            plan=replace(
+                plan,
+                roles=tuple(
+                    replace(one, outcome=one.outcome._replace(message=text(one.outcome.message))) for one in plan.roles
+                ),
+                shared=tuple(replace(one, user_profile=number(one.domain_id, one.user_profile)) for one in plan.shared),
+                switches=tuple(
+                    replace(one, user_profile=number(one.domain_id, one.user_profile)) for one in plan.switches
+                ),
+                named=tuple(replace(one, subjects=tuple(map(text, one.subjects))) for one in plan.named),
+                doubts=tuple(replace(one, message=text(one.message)) for one in plan.doubts),
+                unread=tuple(map(text, plan.unread)),
+                outside=tuple(map(text, plan.outside)),
+            ),
+            access=replace(
+                self.access,
+                rows=tuple(new for _, new in rows),
+                decisions={
+                    new: self.access.decisions[old]
+                    for row, numbered_row in rows
+                    for old, new in ((row.session, numbered_row.session), (row.bedrock_role, row.bedrock_role))
+                    if old
+                },
+                unread=tuple(map(text, self.access.unread)),
+            ),
+            history=tuple(
+                replace(
+                    entry,
+                    about=text(entry.about),
+                    message=text(entry.message),
+                    changes=tuple(map(text, entry.changes)),
+                )
+                for entry in self.history
             ),
         )
 
@@ -148,7 +363,7 @@ class Report:
         """The findings of the plan, the status and the access matrix."""
         for planned in self.plan.roles:
             if planned.outcome.before is Verdict.DRIFTED or planned.outcome.verdict is Verdict.UNENFORCEABLE:
-                yield _of_role(planned.outcome, deployed=self.plan.deployed)
+                yield _of_role(planned.outcome, self._could_not, deployed=self.plan.deployed)
         for policy in self.plan.changed_policies:
             why = _POLICY_CHANGES.get(policy.change, policy.change)
             yield Finding(f"policy {policy.name}", FindingKind.TAMPERED, why, self._recommendation_of(policy.change))
@@ -181,6 +396,23 @@ class Report:
         yield from self._other_roles()
         for line in dict.fromkeys((*self.plan.unread, *self.access.unread)):
             yield Finding(f"account {self.plan.account}", FindingKind.UNREAD, line, _READ_AGAIN)
+
+    @property
+    def _could_not(self) -> Mapping[str, str]:
+        """The roles that could not be protected after a promotion, each with the reason."""
+        return self.plan.promotions[-1].could_not if self.plan.promotions else {}
+
+    @property
+    def observing(self) -> str:
+        """The figures of observe mode as a sentence; empty if no guardrail is in observe mode."""
+        if not self.plan.promotions:
+            return ""
+        found = self.plan.promotions[-1]
+        change, lost = len(found.would_change), len(found.could_not)
+        noun = "role" if change == 1 else "roles"
+        text = f"In enforce mode, {change:,} {noun} would change, and {lost:,} could not be protected."
+        events = self.status.since_observing if self.status else None
+        return f"{text} {in_words(events)}." if events else text
 
     def _other_roles(self) -> Iterator[Finding]:
         """The roles that no guardrail covers although a setting names them and they can reach a model."""
@@ -226,17 +458,22 @@ _SWITCHES = {
 }
 _TURN_OFF = "if this is unintended, turn it off in the settings of the {}; otherwise no action is needed"
 _READ_AGAIN = "if a permission is missing, give it to the caller; then run `rolewarden report` again"
-_OBSERVED = "review the role; to let Rolewarden attach the policy, remove `mode: observe` from guardrails.yaml"
+_OBSERVED = (
+    "review the role; to let Rolewarden attach the policy, write `mode: enforce` into the guardrail instead of "
+    "`mode: observe`, and deploy"
+)
 
 
-def _of_role(outcome: Outcome, *, deployed: bool) -> Finding:
+def _of_role(outcome: Outcome, could_not: Mapping[str, str], *, deployed: bool) -> Finding:
     lacks = f"lacks {', '.join(outcome.missing)}" if outcome.missing else ""
     if outcome.verdict is Verdict.UNENFORCEABLE:
         why = ": ".join(filter(None, (outcome.reason, outcome.message)))
         recommendation = RECOMMENDATIONS.get(outcome.reason, "") if outcome.reason else ""
         return Finding(f"role {outcome.role}", FindingKind.UNENFORCEABLE, why, recommendation, lacks)
     if outcome.remediation == "observed":
-        recommendation = _OBSERVED
+        why = could_not.get(outcome.role, "")
+        lacks = "; ".join(filter(None, (lacks, f"could not be protected in enforce mode: {why}" if why else "")))
+        recommendation = f"{RECOMMENDATIONS.get(why, '')}, before you enforce the guardrail" if why else _OBSERVED
     elif deployed:
         recommendation = "if the stack does not remediate the role within minutes, run `rolewarden sweep`"
     else:

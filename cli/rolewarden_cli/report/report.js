@@ -7,11 +7,21 @@
   theme.parentElement.hidden = false;
   theme.addEventListener("change", () => { document.documentElement.dataset.theme = theme.value; });
 
+  // Paper shows what is folded. The style sheet does so, too, but not in every browser.
+  let unfolded = [];
+  addEventListener("beforeprint", () => {
+    unfolded = [...document.querySelectorAll("details:not([open])")];
+    for (const part of unfolded) part.open = true;
+  });
+  addEventListener("afterprint", () => { for (const part of unfolded) part.open = false; });
+
   const matrix = $("matrix");
   if (!matrix) return;
   const LEAD = 3; // The columns before the models: subject, role and verdict.
-  const heads = [...matrix.tHead.rows[0].cells].slice(LEAD);
-  const models = heads.map((head) => ({ label: head.textContent, ids: head.title.toLowerCase(), family: head.dataset.family }));
+  const heads = [...matrix.tHead.rows[1].cells].slice(LEAD);
+  const models = heads.map((head) => ({
+    label: head.querySelector("i").textContent, ids: head.title.toLowerCase(), family: head.dataset.family,
+  }));
   const reasons = [...$("reasons").children].map((item) => item.textContent);
   const groups = [...matrix.tBodies].map((body) => {
     const [domain, ...rows] = body.rows;
@@ -51,7 +61,11 @@
       else rules.push(`#matrix tr:not(.domain) > :nth-child(${n + LEAD + 1}), #matrix colgroup + colgroup > :nth-child(${n + 1})`);
     });
     const width = `#matrix { --columns: ${shownModels.length} !important }`;
-    hidden.replaceSync(rules.length ? `${rules.join(",")} { display: none } ${width}` : "");
+    const spans = [...matrix.tHead.querySelectorAll(".family")].map((head, place) => {
+      const number = shownModels.filter((n) => models[n].family === head.dataset.family).length;
+      return `#matrix .of-${place} { ${number ? `grid-column: span ${number} !important` : "display: none"} }`;
+    });
+    hidden.replaceSync(rules.length ? `${rules.join(",")} { display: none } ${width} ${spans.join(" ")}` : "");
     let rows = 0;
     for (const group of groups) {
       let here = 0;
@@ -94,7 +108,9 @@
     const [subject, role, verdict] = [0, 1, 2].map((n) => row.cells[n].textContent);
     const domain = row.parentElement.rows[0].cells[0].firstElementChild.textContent;
     const by = cell.dataset.by ? ` ${reasons[cell.dataset.by - 1]}` : "";
-    detail.textContent = `${models[cell.cellIndex - LEAD].label}: ${cell.textContent}${by}. ${domain}, ${subject}, role ${role} (${verdict})`;
+    const { label } = models[cell.cellIndex - LEAD], ids = heads[cell.cellIndex - LEAD].title;
+    const model = label === ids ? label : `${label} (${ids})`;
+    detail.textContent = `${model}: ${cell.textContent}${by}. ${domain}, ${subject}, role ${role} (${verdict})`;
     detail.hidden = false;
   }
 
@@ -110,8 +126,13 @@
 
   matrix.addEventListener("focusin", (event) => { if (decided(event.target)) describe(event.target); });
   matrix.addEventListener("click", (event) => {
-    const cell = event.target.closest("td");
+    const cell = event.target.closest("td, th.model");
     if (decided(cell)) go(cell);
+    // A finger has no tooltip, so touching the head of a column shows its whole name.
+    if (cell && cell.tagName === "TH") {
+      detail.textContent = `Column ${cell.cellIndex - LEAD + 1}: ${cell.title}`;
+      detail.hidden = false;
+    }
   });
   matrix.addEventListener("keydown", (event) => {
     const cell = event.target;

@@ -13,6 +13,6 @@ GUARDRAILS_RESOURCE = "Guardrails"
 that an update of the stack which changes something else does not confirm the exemptions."""
 
 MEMBER_ROLES = frozenset(
-    f"rolewarden-{function}" for function in ("enforce", "reconcile", "sweep", "publish", "detach", "drill")
+    f"rolewarden-{function}" for function in ("enforce", "reconcile", "sweep", "publish", "detach", "drill", "alert")
 )
 """Names of the roles in a member account, under the same path. Each can be assumed by the function of its name only."""

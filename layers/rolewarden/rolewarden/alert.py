@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -58,21 +58,72 @@ _CALL = re.compile(r"[A-Za-z]{1,64}([0-9]{8}(v[0-9]+)?)?")
 _SUBJECT = re.compile(r"[\w/-]{1,128} (default-user|shared-spaces)( \(\w+\))?", re.ASCII)
 """A subject as `Binding.label` names it, if it has spaces."""
 _COMMAND = re.compile(rf"`[^`]{{1,{COLUMNS - _LABEL - 3}}}`")
+_QUOTES = str.maketrans('"\\', "'/")
+"""For characters that JSON escapes, others that it does not."""
+_RUNBOOK = "Runbook"
+_ENTRY = re.compile(r"docs/how-to/runbook\.md, ([\w -]+)")
+"""An entry of the runbook, as the texts of findings and alerts name it."""
 _GLUE = "\N{NO-BREAK SPACE}"
 """Takes the place of the spaces in a command while the text is folded. `_text` removes it from an event's texts."""
 
 
 @dataclass(frozen=True)
+class Link:
+    """A line for a reader to click or copy, which is not folded."""
+
+    text: str
+
+
+Row = tuple[str, str | Link]
+"""A label, and the text or the link after it."""
+
+
+@dataclass(frozen=True)
 class Alert:
-    """A message for a person, ready for SNS."""
+    """A message for a person.
+
+    - `headline`: the subject of the mail: at most SUBJECT_SIZE ASCII characters, none of which JSON escapes.
+    - `title`: the whole headline.
+    - `rows`: the text, in the order in which a person needs it.
+    """
 
     headline: str
-    body: str
+    title: str
+    rows: tuple[Row, ...]
+
+    @property
+    def body(self) -> str:
+        """The text of the mail."""
+        # Only a label begins a line, so a name with spaces cannot look like a row.
+        lines = [*_folded(f"{self.title}.", indent="  "), ""]
+        for label, text in self.rows:
+            if isinstance(text, Link):
+                lines += [f"{label}:", text.text]
+            else:
+                lines += _folded(text, first=label.ljust(_LABEL), indent=" " * _LABEL)
+        return "\n".join(lines) + "\n"
 
     def repeated(self, times: int) -> Alert:
         """Add the number of alerts like this one that were not sent before; 0 for none."""
-        more = f"Repeated   {_times(times)} in the hour before, without an alert each time\n"
-        return Alert(self.headline, self.body + more) if times else self
+        more = f"{_times(times)} in the hour before, without an alert each time"
+        return replace(self, rows=(*self.rows, ("Repeated", more))) if times else self
+
+    def linked(self, runbook: str) -> Alert:
+        """Link the entries of the runbook that the alert names, if `runbook` is a URL and not the name of the file."""
+        if not runbook.startswith("https://"):
+            return self
+        rows: list[Row] = []
+        for label, text in self.rows:
+            cited = _ENTRY.findall(text) if isinstance(text, str) and label in {"To do", _RUNBOOK} else []
+            links: list[Row] = [(_RUNBOOK, Link(f"{runbook}#{anchor(entry)}")) for entry in cited]
+            rows += [] if cited and label == _RUNBOOK else [(label, text)]
+            rows += [link for link in links if link not in rows]
+        return replace(self, rows=tuple(rows))
+
+
+def anchor(heading: str) -> str:
+    """The anchor of a heading of the docs, as GitHub and the documentation site make it."""
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
 
 
 class AlertKey(NamedTuple):
@@ -92,22 +143,14 @@ class AlertKey(NamedTuple):
     is_refused: bool = False
 
 
-@dataclass(frozen=True)
-class _Link:
-    """A line for a reader to click or copy, which is not folded."""
-
-    text: str
-
-
-_Row = tuple[str, str | _Link]
-
-
-def compose(event: Any, partition: str, queues: Mapping[str, str] = MappingProxyType({})) -> Alert:
+def compose(event: Any, partition: str, queues: Mapping[str, str] = MappingProxyType({}), *, banner: str = "") -> Alert:
     """Compose the alert for `event`, as EventBridge delivers it, in `partition`. Accepts any value, and raises nothing.
 
-    `queues` has the queue's name of each event source mapping, by its ID in lower case. `compose` knows the findings
-    from source `rolewarden`, and CloudTrail records. For any other event the alert says that AlertFunction cannot read
-    it.
+    - `queues`: the name of the queue of each event source mapping, by the mapping's ID in lower case.
+    - `banner`: the line that names the guardrails in observe mode; empty without one.
+
+    `compose` knows the findings from source `rolewarden`, and CloudTrail records. For any other event the alert says
+    that AlertFunction cannot read it.
     """
     envelope = mapping(event)
     detail = mapping(envelope.get("detail"))
@@ -119,8 +162,10 @@ def compose(event: Any, partition: str, queues: Mapping[str, str] = MappingProxy
     about, parts = "Rolewarden", _FINDINGS.get(kind) if isinstance(kind, str) and source == "rolewarden" else None
     if kind == CLOUDTRAIL:
         about, parts = "Rolewarden itself", partial(_change, queues=queues)
+    elif parts is _policy_restored:
+        parts = partial(_policy_restored, observes=bool(banner))
     headline, rows = parts(detail, place) if parts and detail else _unreadable(envelope)
-    return _written(f"{about}: {headline}", [*rows, ("Account", place.name)])
+    return _written(f"{about}: {headline}", [*rows, ("Observed", banner), ("Account", place.name)])
 
 
 def key_of(event: Mapping[str, Any], about: str = "") -> AlertKey:
@@ -141,49 +186,77 @@ def key_of(event: Mapping[str, Any], about: str = "") -> AlertKey:
     return AlertKey(account, cause.principal, cause.event_name, resource, bool(detail.get("errorCode")))
 
 
-def beyond(key: AlertKey, most: int, *, of_actor: bool) -> Alert:
+def beyond(key: AlertKey, most: int, *, of_actor: bool, holds: bool = False) -> Alert:
     """The alert that a limit of `most` different alerts in an hour is reached.
 
-    It is the limit of the caller with `of_actor`, otherwise that of the account for refused calls, or for the findings
-    of sweeps if the key has no caller.
+    It is the limit of the caller with `of_actor`. Otherwise it is that of the account: for refused calls, for callers
+    that CloudTrail has not confirmed, or for the findings of sweeps if the key has no caller. With `holds`, further
+    alerts wait until CloudTrail shows their calls.
     """
+    done = "stopped these alerts for the rest of the hour, and counts them; "
+    if holds:
+        done = (
+            "sends further alerts of this kind only when CloudTrail shows their calls, some minutes later; a summary "
+        )
+        done += "names those whose calls CloudTrail does not have, because a caller may have forged the records; "
     if of_actor:
         who = plain_name(_short(key.actor), 128) or "a caller that is not known"
         kept, first = "calls of other callers still cause alerts", "look up every call of the caller in CloudTrail"
+    elif holds:
+        who, kept = "callers", "calls that CloudTrail shows still cause alerts"
+        first = "look up the calls of these alerts in CloudTrail by their IDs"
     elif key.actor:
         who = "callers"
         kept, first = "calls that succeed still cause alerts", "look up the refused calls of the account in CloudTrail"
     else:
         who = "sweeps"
         kept, first = "calls still cause alerts", "run `rolewarden history`, which has every finding,"
-    rows: list[_Row] = [
+    rows: list[Row] = [
         ("What", f"{who} caused more than {most} different alerts within an hour: the flood may hide an attack"),
         ("Who", plain_name(key.actor, 300) if of_actor else ""),
-        ("Done", f"stopped these alerts for the rest of the hour, and counts them; {kept}"),
+        ("Done", f"{done}{kept}"),
         ("To do", f"{first} now, and do not wait for the summary"),
-        ("Runbook", "docs/how-to/runbook.md, Too many alerts"),
+        (_RUNBOOK, "docs/how-to/runbook.md, Too many alerts"),
         ("Account", key.account),
     ]
     return _written(f"Rolewarden: {who} caused too many alerts in account {key.account}", rows)
 
 
-def summary(repeated: Sequence[tuple[str, int]], left_out: Sequence[tuple[str, int]]) -> Alert:
+def summary(
+    repeated: Sequence[tuple[str, int]],
+    left_out: Sequence[tuple[str, int]],
+    unverified: int = 0,
+    examples: Sequence[tuple[str, str]] = (),
+) -> Alert:
     """The alert that says how often alerts were repeated, and how many were left out.
 
     - `repeated`: the headline of each alert that was sent once, and the number of further ones like it.
     - `left_out`: each caller or account that caused too many different alerts, and the number of alerts left out.
+    - `unverified`: the number of alerts whose calls CloudTrail does not show.
+    - `examples`: the headlines of some of them, each with the ID of the call.
     """
-    total = sum(number for _, number in (*repeated, *left_out))
-    rows: list[_Row] = [("What", f"{total} further alerts within an hour were not sent one by one")]
+    total = sum(number for _, number in (*repeated, *left_out)) + unverified
+    rows: list[Row] = [("What", f"{total} further alerts within an hour were not sent one by one")]
     rows += [
         ("Repeated", f"{_times(number)} more: {plain_text(headline, 128)}")
         for headline, number in repeated[:SUMMARY_ROWS]
     ]
     rows += [("Left out", f"{number} alerts about {plain_name(who, 128)}") for who, number in left_out[:SUMMARY_ROWS]]
+    if unverified:
+        text = f"CloudTrail's event history did not show the calls of {unverified} alerts: a caller may have forged "
+        rows.append(("Unverified", f"{text}their records, so do not act on the named callers"))
+    rows += [
+        ("Unverified", f"{plain_text(headline, 128)}, event {matched(_EVENT_ID, event_id) or 'without an ID'}")
+        for headline, event_id in examples[:SUMMARY_ROWS]
+    ]
     rows += [
         ("Done", "counted these alerts"),
-        ("To do", "look up the calls in CloudTrail, and stop their caller if they are not intended"),
-        ("Runbook", "docs/how-to/runbook.md, Too many alerts"),
+        (
+            "To do",
+            "look up the calls in CloudTrail, and stop their caller if they are not intended"
+            + ("; find in CloudTrail's data events, or in IAM, who can invoke the functions" if unverified else ""),
+        ),
+        (_RUNBOOK, "docs/how-to/runbook.md, Too many alerts"),
     ]
     return _written(f"Rolewarden: {total} further alerts within an hour", rows)
 
@@ -198,19 +271,19 @@ class _Console:
     def name(self) -> str:
         return ", ".join(filter(None, (self.account, self.region)))
 
-    def console(self, page: str, fragment: str) -> Iterator[_Row]:
+    def console(self, page: str, fragment: str) -> Iterator[Row]:
         """A page of the console, if the partition's console is known."""
         if self.partition in CONSOLES and self.region:
             host = CONSOLES[self.partition]
-            yield "Console", _Link(f"https://{host}/{page}/home?region={self.region}#/{fragment}")
+            yield "Console", Link(f"https://{host}/{page}/home?region={self.region}#/{fragment}")
 
-    def links_to_role(self, role: str) -> Iterator[_Row]:
+    def links_to_role(self, role: str) -> Iterator[Row]:
         """The role in the console, and the command that lists its attached policies."""
         if ROLE_NAME.fullmatch(role) and is_plain(role):
             yield from self.console("iam", f"roles/details/{quote(role, safe='')}")
-            yield "Look", _Link(f"aws iam list-attached-role-policies --role-name {role}")
+            yield "Command", Link(f"aws iam list-attached-role-policies --role-name {role}")
 
-    def links_to_policy(self, policy: str, *, was_deleted: bool) -> Iterator[_Row]:
+    def links_to_policy(self, policy: str, *, was_deleted: bool) -> Iterator[Row]:
         """A guardrail's policy in the console, and the commands that show it.
 
         An edited policy still has the version with the edit, until IAM has five newer ones. IAM deletes the versions of
@@ -220,21 +293,21 @@ class _Console:
             arn = policy_arn(policy, self.partition, self.account)
             yield from self.console("iam", f"policies/details/{quote(arn, safe='')}")
             if was_deleted:
-                yield "Look", _Link(f"aws iam list-entities-for-policy --policy-arn {arn}")
+                yield "Command", Link(f"aws iam list-entities-for-policy --policy-arn {arn}")
             else:
-                yield "Versions", _Link(f"aws iam list-policy-versions --policy-arn {arn}")
-                yield "Look", _Link(f"aws iam get-policy-version --policy-arn {arn} --version-id VERSION")
+                yield "Versions", Link(f"aws iam list-policy-versions --policy-arn {arn}")
+                yield "Command", Link(f"aws iam get-policy-version --policy-arn {arn} --version-id VERSION")
 
-    def links_to_event(self, event_id: str) -> Iterator[_Row]:
+    def links_to_event(self, event_id: str) -> Iterator[Row]:
         """The call in CloudTrail's event history."""
         if _EVENT_ID.fullmatch(event_id):
             yield from self.console("cloudtrailv2", f"events/{event_id}")
             attribute = f"AttributeKey=EventId,AttributeValue={event_id}"
             region = f" --region {self.region}" if self.region else ""
-            yield "Look", _Link(f"aws cloudtrail lookup-events{region} --lookup-attributes {attribute}")
+            yield "Command", Link(f"aws cloudtrail lookup-events{region} --lookup-attributes {attribute}")
 
 
-_Parts = tuple[str, list[_Row]]
+_Parts = tuple[str, list[Row]]
 """The headline of an alert, and its rows of a label and a text."""
 
 
@@ -242,10 +315,14 @@ def _role_finding(detail: Mapping[str, Any], place: _Console) -> _Parts:
     role, reason = plain_name(detail.get("role"), 64), plain_text(detail.get("reason"), 64)
     missing = _names(detail.get("missing"), without=detail.get("attached"))
     rows = [
-        ("What", f"role {role} lacks {missing or 'a guardrail'}, and Rolewarden cannot protect it"),
+        (
+            "What",
+            f"role {role} lacks {missing or 'a guardrail'}, and Rolewarden cannot protect it: "
+            "until you act, a missing guardrail denies its users nothing",
+        ),
         *_used_by(detail),
         *_caused(detail),
-        ("Done", f"{_done(detail) or 'nothing'} ({reason})"),
+        ("Done", f"{_done(detail) or 'changed nothing'} ({reason})"),
         *_left_to_do(detail, place, role),
     ]
     return f"role {role} cannot be protected: {reason}", rows
@@ -298,7 +375,7 @@ def _account_finding(detail: Mapping[str, Any], place: _Console) -> _Parts:
         done = "swept the central account only"
     elif reason == Reason.UNSIGNED:
         what = f"a caller used the credentials of a function of Rolewarden in account {place.account}"
-        done = "nothing: a sweep attaches missing guardrails again, and does not undo other changes"
+        done = "nothing: a sweep attaches missing guardrails in enforce mode again, and does not undo other changes"
     elif reason == Reason.FORGED:
         what = "a caller invoked a function of Rolewarden with a request that CloudFormation did not send"
         done = "refused the request; it removed no guardrail"
@@ -310,7 +387,7 @@ def _account_finding(detail: Mapping[str, Any], place: _Console) -> _Parts:
         ("Done", done),
         ("Why", plain_text(detail.get("message"), 400)),
         ("To do", _recommended(detail)),
-        ("Runbook", "docs/how-to/runbook.md, Account Finding"),
+        (_RUNBOOK, "docs/how-to/runbook.md, Account Finding"),
     ]
     return f"account {place.account}: {reason}", rows
 
@@ -355,19 +432,20 @@ def _recommended(detail: Mapping[str, Any]) -> str:
     return known or "run `rolewarden history`, which has the whole finding"
 
 
-def _left_to_do(detail: Mapping[str, Any], place: _Console, role: str) -> Iterator[_Row]:
+def _left_to_do(detail: Mapping[str, Any], place: _Console, role: str) -> Iterator[Row]:
     """The error message, the recommended action and the links of an unenforceable finding."""
     yield "Why", plain_text(detail.get("message"), 400)
     yield "To do", _recommended(detail)
     yield from place.links_to_role(role)
-    yield "Runbook", "docs/how-to/runbook.md, UnenforceableAlarm"
+    yield _RUNBOOK, "docs/how-to/runbook.md, UnenforceableAlarm"
 
 
-def _policy_restored(detail: Mapping[str, Any], place: _Console) -> _Parts:
+def _policy_restored(detail: Mapping[str, Any], place: _Console, *, observes: bool = False) -> _Parts:
+    unless = ", unless its guardrail is in observe mode" if observes else ""
     policy, remediation = plain_name(detail.get("policy"), 128), plain_text(detail.get("remediation"), 32)
     was = {CREATED: "deleted", REPLACED: "edited"}.get(remediation, "tampered with")
     done = {
-        CREATED: "created the policy again; the next sweep attaches it to every role that needs it",
+        CREATED: f"created the policy again; the next sweep attaches it to every role that needs it{unless}",
         REPLACED: "restored the default version of the policy to what guardrails.yaml says",
     }.get(remediation, "restored the policy")
     rows = [
@@ -379,7 +457,7 @@ def _policy_restored(detail: Mapping[str, Any], place: _Console) -> _Parts:
             "ask the caller why; deny writing policies under /rolewarden/ with the policy that `rolewarden scp` prints",
         ),
         *place.links_to_policy(policy, was_deleted=remediation == CREATED),
-        ("Runbook", "docs/how-to/runbook.md, Policy Restored"),
+        (_RUNBOOK, "docs/how-to/runbook.md, Policy Restored"),
     ]
     return f"guardrail {policy} was {was} and is restored", rows
 
@@ -387,7 +465,7 @@ def _policy_restored(detail: Mapping[str, Any], place: _Console) -> _Parts:
 def _role_contested(detail: Mapping[str, Any], place: _Console) -> _Parts:
     role, since = plain_name(detail.get("role"), 64), moment(detail.get("since"))
     times = _times(detail.get("remediations")) or "again and again"
-    rows: list[_Row] = [
+    rows: list[Row] = [
         ("What", f"a caller removes the guardrails from role {role}; Rolewarden restored them {times} since {since}"),
         *_used_by(detail),
     ]
@@ -398,12 +476,12 @@ def _role_contested(detail: Mapping[str, Any], place: _Console) -> _Parts:
         rows += [("Who", ", ".join(who)), ("From", _from(caller))]
     last = Cause.from_dict(detail.get("cause"))
     rows += [
-        ("Last", " at ".join(filter(None, (_called(last), moment(last.time))))),
+        ("Last call", " at ".join(filter(None, (_called(last), moment(last.time))))),
         ("Done", f"{_done(detail) or 'attached the missing policies'} each time, and continues to do so"),
         ("To do", "find the tool or person that removes the guardrails (often an infrastructure tool that manages the "
                   "role), and make it ignore policies under /rolewarden/, or exempt the role in guardrails.yaml"),
         *place.links_to_role(role),
-        ("Runbook", "docs/how-to/runbook.md, ContestedAlarm"),
+        (_RUNBOOK, "docs/how-to/runbook.md, ContestedAlarm"),
     ]  # fmt: skip
     return f"role {role} is contested: restored {times}", rows
 
@@ -429,7 +507,7 @@ def _change(detail: Mapping[str, Any], place: _Console, *, queues: Mapping[str, 
         ),
         ("To do", "ask the caller why" if refused else f"if this change is not intended, {recommendation}"),
         *place.links_to_event(cause.event_id),
-        ("Runbook", "docs/how-to/runbook.md, Changes to Rolewarden itself"),
+        (_RUNBOOK, "docs/how-to/runbook.md, Changes to Rolewarden itself"),
     ]
     did = "tried" if refused else "called"
     who = _short(plain_name(cause.actor, 300)) if _ACTOR.fullmatch(cause.actor) else "a caller"
@@ -438,7 +516,7 @@ def _change(detail: Mapping[str, Any], place: _Console, *, queues: Mapping[str, 
 
 
 def _unreadable(envelope: Mapping[str, Any]) -> _Parts:
-    rows: list[_Row] = [
+    rows: list[Row] = [
         ("What", "AlertFunction received an event that it cannot read"),
         ("Source", plain_text(envelope.get("source"), 64)),
         ("Kind", plain_text(envelope.get("detail-type"), 128)),
@@ -446,7 +524,7 @@ def _unreadable(envelope: Mapping[str, Any]) -> _Parts:
         ("When", moment(envelope.get("time"))),
         ("Done", "nothing"),
         ("To do", "search the logs of Rolewarden's functions and CloudTrail for the ID"),
-        ("Runbook", "docs/how-to/runbook.md, An event that cannot be read"),
+        (_RUNBOOK, "docs/how-to/runbook.md, An event that cannot be read"),
     ]
     return "an event that cannot be read", rows
 
@@ -559,7 +637,7 @@ def _touched(detail: Mapping[str, Any], noun: str) -> tuple[str, str]:
     return "", ""
 
 
-def _used_by(detail: Mapping[str, Any]) -> Iterator[_Row]:
+def _used_by(detail: Mapping[str, Any]) -> Iterator[Row]:
     if subjects := _names(detail.get("subjects"), more=_count(detail.get("more_subjects"))):
         yield "Used by", subjects
 
@@ -571,7 +649,7 @@ def _done(detail: Mapping[str, Any]) -> str:
     return f"attached {attached}" if attached else ""
 
 
-def _caused(detail: Mapping[str, Any]) -> Iterator[_Row]:
+def _caused(detail: Mapping[str, Any]) -> Iterator[Row]:
     cause = Cause.from_dict(detail.get("cause"))
     found = {SWEEP.cause: "a sweep", SCHEDULED_CHECK.cause: "a scheduled check"}.get(cause)
     if found:
@@ -604,20 +682,15 @@ def _short(name: str) -> str:
     return name.split(":", 5)[-1] if name.startswith("arn:") else name
 
 
-def _written(headline: str, rows: list[_Row]) -> Alert:
+def _written(headline: str, rows: list[Row]) -> Alert:
     headline = visible(headline)
-    # SNS rejects a subject with a character that is not ASCII.
-    subject = headline.encode("ascii", "replace").decode()
+    # SNS rejects a subject with a character that is not ASCII. EventBridge Pipes puts the subject between quotation
+    # marks of JSON, see docs/how-to/alerts.md, and may not escape it.
+    subject = headline.encode("ascii", "replace").decode().translate(_QUOTES)
     if len(subject) > SUBJECT_SIZE:
         subject = subject[: SUBJECT_SIZE - 3].rstrip() + "..."
-    # Only a label begins a line, so a name with spaces cannot look like a row.
-    lines = [*_folded(f"{headline}.", indent="  "), ""]
-    for label, text in rows:
-        if isinstance(text, _Link):
-            lines += [f"{label}:", visible(text.text)]
-        elif text:
-            lines += _folded(visible(text), first=label.ljust(_LABEL), indent=" " * _LABEL)
-    return Alert(subject, "\n".join(lines) + "\n")
+    shown = ((label, Link(visible(text.text)) if isinstance(text, Link) else visible(text)) for label, text in rows)
+    return Alert(subject, headline, tuple(row for row in shown if row[1]))
 
 
 def _folded(text: str, *, first: str = "", indent: str = "") -> list[str]:

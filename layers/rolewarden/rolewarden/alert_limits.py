@@ -3,9 +3,10 @@
 A caller who causes alert after alert could make people ignore all of them. So a repeated alert is counted, and a
 summary has the number. A caller could also cause many different alerts to hide one of them. So the number of different
 alerts of a caller, and of an account, is limited, and reaching the limit is an alert, too. The alerts of other callers
-and accounts still arrive.
+and accounts still arrive. A caller could also forge records with another caller each time. So beyond a number of
+alerts of an account, an alert is held until CloudTrail shows its call (`rolewarden.held_alerts`).
 
-The table has rows of four scopes. Each row counts until the time `closes`:
+The table has rows of four scopes, besides those of `rolewarden.held_alerts`. Each row counts until the time `closes`:
 
 - `alert`: an alert that was sent, with the number of `repeats`.
 - `limit`: the number of different alerts of a caller or account (`kinds`), and of those left out (`beyond`).
@@ -46,16 +47,20 @@ ALERT_KEPT_SECONDS = 3 * 24 * 3600
 
 MOST_OF_ACTOR, MOST_OF_ACCOUNT = 20, 60
 """The number of different alerts of one caller within an hour. The second number is the limit of an account for refused
-calls, and for the findings of its sweeps."""
+calls, for the findings of its sweeps, and for the alerts about callers that CloudTrail has not confirmed."""
 
 
 class Limit(NamedTuple):
-    """A limit on different alerts. `item` is its sort key and `name` the caller or account for people."""
+    """A limit on different alerts. `item` is its sort key and `name` the caller or account for people.
+
+    `holds`: whether an alert beyond the limit waits for its call. Otherwise it is only counted.
+    """
 
     item: str
     name: str
     most: int
     of_actor: bool
+    holds: bool = False
 
 
 class Admission(NamedTuple):
@@ -87,17 +92,21 @@ class AlertLimits:
     table: str
     clock: Clock
 
-    def admit(self, key: AlertKey, headline: str) -> Admission:
-        """Decide whether to send an alert with this key, and claim it. After it is sent, call `keep`."""
-        now, item = self.clock.now(), _digest(key)
+    def admit(self, key: AlertKey, headline: str, *, is_verified: bool = False) -> Admission:
+        """Decide whether to send an alert with this key, and claim it. After it is sent, call `keep`.
+
+        `is_verified` says that CloudTrail has the call. Such an alert has limits of its own.
+        """
+        now, item = self.clock.now(), alert_digest(key)
         [row] = self._rows("alert", item) or [{}]
         # A row that counts for longer than an hour is not Rolewarden's. It would silence the alert.
         if now < row.get("closes", 0) <= now + WINDOW_SECONDS + SKEW_SECONDS:
             self._add("alert", item, "repeats")
             return Admission(is_new=False)
-        for limit in _limits(key):
+        for limit in _limits(key, is_verified=is_verified):
             if self._add_kind(limit, now) > limit.most:
-                self._add("limit", limit.item, "beyond")
+                if not limit.holds:
+                    self._add("limit", limit.item, "beyond")
                 return Admission(is_new=False, reached=limit)
         if not self._claim("alert", item, headline=headline):
             self._add("alert", item, "repeats")
@@ -106,7 +115,7 @@ class AlertLimits:
 
     def keep(self, key: AlertKey) -> None:
         """Count an alert as sent for WINDOW_SECONDS."""
-        self._set_end("alert", _digest(key), WINDOW_SECONDS)
+        self._set_end("alert", alert_digest(key), WINDOW_SECONDS)
 
     def claim_notice(self, item: str) -> bool:
         """Claim a notice. Gives False if it was sent or is claimed. After it is sent, call `keep_notice`."""
@@ -169,21 +178,24 @@ class AlertLimits:
         self.aws.update(self.table, {"scope": scope, "item": item}, "SET closes = :closes", {":closes": closes})
 
 
-def _limits(key: AlertKey) -> list[Limit]:
+def _limits(key: AlertKey, *, is_verified: bool) -> list[Limit]:
     """The limits of an alert.
 
     A sweep can find many things at once, and knows no caller, so its findings have a limit of their own. The account
-    has a limit for refused calls, which cost many callers no permission. A call that succeeded counts only for its
-    caller, so that no flood of other callers hides it.
+    has a limit for refused calls, which cost many callers no permission. Beyond the other limits, an alert waits until
+    CloudTrail shows its call, because a record can be forged in the name of any caller. A call that CloudTrail shows
+    has only the limit of its caller, so that no forged record and no other caller hides it.
     """
     if not key.actor:
         return [Limit(f"sweep/{key.account}", f"sweeps of account {key.account}", MOST_OF_ACCOUNT, of_actor=False)]
-    caller = _digest(key._replace(call="", resource="", is_refused=False))
-    limits = [Limit(f"actor/{caller}", key.actor, MOST_OF_ACTOR, of_actor=True)]
-    if key.is_refused:
-        limits.append(Limit(f"account/{key.account}", f"account {key.account}", MOST_OF_ACCOUNT, of_actor=False))
-    return limits
+    caller = alert_digest(key._replace(call="", resource="", is_refused=False))
+    if is_verified:
+        return [Limit(f"verified/{caller}", key.actor, MOST_OF_ACTOR, of_actor=True)]
+    kind, holds = ("account", False) if key.is_refused else ("callers", True)
+    of_account = Limit(f"{kind}/{key.account}", f"account {key.account}", MOST_OF_ACCOUNT, of_actor=False, holds=holds)
+    return [Limit(f"actor/{caller}", key.actor, MOST_OF_ACTOR, of_actor=True, holds=True), of_account]
 
 
-def _digest(key: AlertKey) -> str:
+def alert_digest(key: AlertKey) -> str:
+    """A short text that is different for each key."""
     return hashlib.sha256(json.dumps(key).encode()).hexdigest()

@@ -8,7 +8,8 @@ Every event can be forged or repeated by a caller, so it is an alert only in the
   exists. A change to a trail is one only if the other trails do not log the events that Rolewarden needs. What the
   record says about a trail counts, and not how the trail is when this function reads it.
 
-`rolewarden.alert_limits` decides which of them are sent, and which are counted.
+`rolewarden.alert_limits` decides which of them are sent, which are counted, and which wait until CloudTrail shows their
+call (`rolewarden.held_alerts`).
 """
 
 from __future__ import annotations
@@ -24,15 +25,18 @@ from aws_lambda_powertools.metrics import MetricUnit
 
 from rolewarden import MEMBER_ROLES, alert
 from rolewarden.alert import Alert, AlertKey, compose, key_of
-from rolewarden.alert_limits import KEPT_NOTICE_SECONDS, AlertLimits
+from rolewarden.alert_forms import forms
+from rolewarden.alert_limits import KEPT_NOTICE_SECONDS, AlertLimits, alert_digest
 from rolewarden.aws import IAM_HOME_REGIONS, Aws
 from rolewarden.calls import SendsAlerts
 from rolewarden.clock import Clock
 from rolewarden.confirm import about_of, confirmed_row
 from rolewarden.errors import Refused, RetryLater
-from rolewarden.events import ACCOUNT, CLOUDTRAIL, mapping, matched
+from rolewarden.events import ACCOUNT, CLOUDTRAIL, cause_of, mapping, matched
+from rolewarden.held_alerts import EVERYWHERE, HeldAlerts
 from rolewarden.history import StoredHistory
 from rolewarden.names import folded
+from rolewarden.origin import Cause
 from rolewarden.own_operations import OwnOperations
 from rolewarden.progress import RecordedProgress
 from rolewarden.reach import FORWARD, FORWARDING_RULES, UNDELIVERED, NamedTrail, narrowed, unlogged
@@ -51,6 +55,15 @@ _NOTHING_THERE = re.compile(r"NoSuch|NotFound|NonExistent|DoesNotExist|Throttl|T
 _TOO_MANY = "too many different alerts"
 """The answer about an alert that a limit leaves out."""
 
+LOOK_SECONDS = 300
+"""Seconds between two looks at CloudTrail's event history."""
+
+_LOOK = "look at the event history"
+"""The key of the row that keeps two looks apart."""
+
+_HELD = "held until CloudTrail shows the call"
+"""The answer about an alert that waits for its call."""
+
 _TRAIL_CALLS = frozenset({"DeleteTrail", "PutEventSelectors", "StopLogging", "UpdateTrail"})
 
 
@@ -61,6 +74,7 @@ class Alerter:
     aws: SendsAlerts
     settings: AlertSettings
     limits: AlertLimits
+    held: HeldAlerts
     history: StoredHistory
     members: RecordedProgress
     operations: OwnOperations
@@ -75,6 +89,13 @@ class Alerter:
             aws,
             settings,
             AlertLimits(aws, settings.alerts_table, clock),
+            HeldAlerts(
+                aws,
+                aws,
+                settings.alerts_table,
+                frozenset({*settings.regions, aws.region, IAM_HOME_REGIONS.get(aws.partition, aws.region)}),
+                clock,
+            ),
             StoredHistory(aws, settings.history),
             RecordedProgress(aws, settings.bindings_table),
             operations,
@@ -99,7 +120,7 @@ class Alerter:
         if not self.limits.claim_notice(notice):
             return _none("this row of the history was reported")
         about = about_of(event.get("detail-type"), mapping(event.get("detail")))
-        sent = self._send(compose(event, self.aws.partition, self.settings.queues), key_of(event, about))
+        sent = self._send(event, key_of(event, about))
         # A row whose alert a limit left out can still become one if its event comes again.
         if sent.get("why") != _TOO_MANY:
             self.limits.keep_notice(notice, KEPT_NOTICE_SECONDS)
@@ -119,7 +140,7 @@ class Alerter:
             return _none("an operation of Rolewarden's own stack or StackSets")
         if str(record.get("eventName")) in _TRAIL_CALLS and self._is_still_logged(account, record):
             return _none("other trails log the events that Rolewarden needs")
-        return self._send(compose(event, self.aws.partition, self.settings.queues), key_of(event))
+        return self._send(event, key_of(event))
 
     def _is_part(self, account: str, record: Mapping[str, Any]) -> bool:
         """Whether a call in another account or region names a part of forwarder.yaml, or any trail.
@@ -210,31 +231,76 @@ class Alerter:
             logger.error("the trails cannot be read", extra={"why": str(error)})
             return False
 
-    def _send(self, message: Alert, key: AlertKey) -> dict[str, Any]:
-        admission = self.limits.admit(key, message.headline)
+    def _send(self, event: Mapping[str, Any], key: AlertKey, *, is_verified: bool = False) -> dict[str, Any]:
+        message = compose(event, self.aws.partition, self.settings.queues, banner=self.settings.banner)
+        admission = self.limits.admit(key, message.headline, is_verified=is_verified)
         if limit := admission.reached:
+            if limit.holds:
+                self._keep_until_shown(event, key, message)
             if self.limits.claim_notice(limit.item):
-                self._notify(alert.beyond(key, limit.most, of_actor=limit.of_actor))
+                self._notify(alert.beyond(key, limit.most, of_actor=limit.of_actor, holds=limit.holds))
                 self.limits.keep_notice(limit.item)
-            return _none(_TOO_MANY, message)
+            return _none(_HELD if limit.holds else _TOO_MANY, message)
         if not admission.is_new:
             return _none("this alert was sent within the hour", message)
         self._notify(message.repeated(admission.repeats))
         self.limits.keep(key)
         return {"alert": message.headline}
 
+    def _keep_until_shown(self, event: Mapping[str, Any], key: AlertKey, message: Alert) -> None:
+        """Keep an alert until CloudTrail shows its call. The record of a call is not kept: CloudTrail has it."""
+        detail = mapping(event.get("detail"))
+        if event.get("detail-type") == CLOUDTRAIL:
+            self.held.keep(key, str(detail.get("awsRegion")), str(detail.get("eventID")), message.headline, None)
+        else:
+            cause = Cause.from_dict(detail.get("cause"))
+            self.held.keep(key, EVERYWHERE, cause.event_id, message.headline, event)
+
+    def _send_held(self) -> None:
+        """Send the held alerts whose calls CloudTrail has. Raises RetryLater."""
+        for one, record in self.held.found():
+            account, _, region = one.place.partition(" ")
+            of_call = {
+                "source": f"aws.{str(record.get('eventSource')).partition('.')[0]}",
+                "detail-type": CLOUDTRAIL,
+                "account": account,
+                "region": region,
+                "detail": record,
+            }
+            event = one.event or of_call
+            about = about_of(event.get("detail-type"), mapping(event.get("detail"))) if one.event else ""
+            key = key_of(event, about)
+            # A forged record can have the ID of another call.
+            if alert_digest(key) == one.key and cause_of(record).principal == key.actor:
+                self._send(event, key, is_verified=True)
+                self.held.forget_sent(one)
+
     def _send_summary(self) -> dict[str, Any]:
+        # CloudTrail answers few look-ups a second, so a caller must not cause one after the other.
+        if self.limits.claim_notice(_LOOK):
+            try:
+                self._send_held()
+            except RetryLater as error:
+                logger.error("not every held alert could be decided", extra={"why": str(error)})
+            self.limits.keep_notice(_LOOK, LOOK_SECONDS)
+        late = self.held.late()
+        unverified = sum(one.number for one in late)
         counted = self.limits.counted()
         sent = ""
-        if counted.repeated or counted.left_out:
-            message = alert.summary(counted.repeated, counted.left_out)
+        if unverified:
+            metrics.add_metric("UnverifiedAlerts", MetricUnit.Count, unverified)
+        if counted.repeated or counted.left_out or unverified:
+            examples = [example for one in late for example in one.examples]
+            message = alert.summary(counted.repeated, counted.left_out, unverified, examples)
             self._notify(message)
             sent = message.headline
         self.limits.forget(counted)
+        self.held.forget_late(late)
         return {"alert": sent}
 
     def _notify(self, message: Alert) -> None:
-        self.aws.notify(self.settings.topic, message.headline, message.body)
+        linked = message.linked(self.settings.runbook)
+        self.aws.notify(self.settings.topic, linked.headline, forms(linked))
         logger.info("alert", extra={"subject": message.headline})
 
 

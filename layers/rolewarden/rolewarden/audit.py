@@ -157,7 +157,10 @@ class Auditor:
                 )
                 own = issuer.get("accountId") == account and among(str(issuer.get("userName", "")), names)
                 signed = _SIGNED.search(str(record.get("userAgent", "")))
-                if own and not record.get("errorCode") and not (signed and is_of_deployment(signed[1])):
+                # A deployment writes policies, and only PublishFunction has that permission. The history has no row
+                # about each policy. Every other call needs its row, whatever its mark says.
+                deployed = signed and what in {CREATED, REPLACED} and is_of_deployment(signed[1])
+                if own and not record.get("errorCode") and not deployed:
                     call = _call(account, signed[1] if signed else "", what, record)
                     if not signed:
                         user = f"{issuer.get('userName')}, {record.get('eventID')}"

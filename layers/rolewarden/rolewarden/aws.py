@@ -220,11 +220,14 @@ class Aws:
     def _securityhub(self) -> SecurityHubClient:
         return cast("SecurityHubClient", self.client("securityhub"))
 
-    @cached_property
-    def _cloudtrail(self) -> CloudTrailClient:
+    def _cloudtrail_in(self, region: str) -> CloudTrailClient:
         # AWS allows two calls of LookupEvents a second. In adaptive mode the client slows down to that rate.
         config = Config(retries={"mode": "adaptive", "total_max_attempts": 6})
-        return cast("CloudTrailClient", self.client("cloudtrail", IAM_HOME_REGIONS.get(self.partition, ""), config))
+        return cast("CloudTrailClient", self.client("cloudtrail", region, config))
+
+    @cached_property
+    def _cloudtrail(self) -> CloudTrailClient:
+        return self._cloudtrail_in(IAM_HOME_REGIONS.get(self.partition, ""))
 
     def _tagging_in(self, region: str) -> Any:
         return self.client("resourcegroupstaggingapi", region)
@@ -516,19 +519,16 @@ class Aws:
         CloudTrail keeps this history even without a trail. A call appears in it after some minutes:
         https://docs.aws.amazon.com/awscloudtrail/latest/userguide/view-cloudtrail-events.html
         """
-        yield from self._look_up("EventName", event_name, StartTime=since, EndTime=until)
+        yield from _looked_up(self._cloudtrail, "EventName", event_name, StartTime=since, EndTime=until)
+
+    def recorded_writes(self, region: str, since: datetime, until: datetime) -> Iterator[Mapping[str, Any]]:
+        """CloudTrail's records of all calls in a region that changed something, as `calls_of` gives them."""
+        client = self._cloudtrail_in(region)
+        yield from _looked_up(client, "ReadOnly", "false", StartTime=since, EndTime=until)
 
     def recorded_call(self, event_id: str) -> Mapping[str, Any] | None:
         """CloudTrail's record of one call to IAM; None if its event history does not have the call."""
-        return next(self._look_up("EventId", event_id), None)
-
-    def _look_up(self, key: Literal["EventName", "EventId"], value: str, **more: Any) -> Iterator[Mapping[str, Any]]:
-        with translated():
-            pages = self._cloudtrail.get_paginator("lookup_events").paginate(
-                LookupAttributes=[{"AttributeKey": key, "AttributeValue": value}], **more
-            )
-            for page in pages:
-                yield from (json.loads(event["CloudTrailEvent"]) for event in page["Events"])
+        return next(_looked_up(self._cloudtrail, "EventId", event_id), None)
 
     # Rolewarden's own tables, queues and event bus. These methods raise RetryLater, and never Refused.
 
@@ -833,10 +833,14 @@ class Aws:
             raise
         return float(found["StackResourceDetail"]["LastUpdatedTimestamp"].timestamp())
 
-    def notify(self, topic_arn: str, subject: str, text: str) -> None:
-        """Send a message to the subscribers of a topic. Raises RetryLater."""
+    def notify(self, topic_arn: str, subject: str, forms: Mapping[str, str]) -> None:
+        """Send a message to the subscribers of a topic. Raises RetryLater.
+
+        `forms` has the message for each protocol, and `default` for the others.
+        """
+        message = json.dumps(forms)
         with of_our_own():
-            self._sns.publish(TopicArn=topic_arn, Subject=subject, Message=text)
+            self._sns.publish(TopicArn=topic_arn, Subject=subject, Message=message, MessageStructure="json")
 
     def import_finding(self, finding: Mapping[str, Any]) -> None:
         """Send one finding to Security Hub, in its format. Raises RetryLater, also if Security Hub refuses it."""
@@ -855,6 +859,23 @@ class Aws:
 
     def _attributes(self, item: Mapping[str, Any]) -> dict[str, Any]:
         return {name: attribute(value) for name, value in item.items()}
+
+
+def _looked_up(
+    client: CloudTrailClient, key: Literal["EventName", "EventId", "ReadOnly"], value: str, **more: Any
+) -> Iterator[Mapping[str, Any]]:
+    pages = iter(
+        client.get_paginator("lookup_events").paginate(
+            LookupAttributes=[{"AttributeKey": key, "AttributeValue": value}], **more
+        )
+    )
+    while True:
+        # A reader of the records can raise its own errors between two pages.
+        with translated():
+            page = next(pages, None)
+        if page is None:
+            return
+        yield from (json.loads(event["CloudTrailEvent"]) for event in page["Events"])
 
 
 class _Session:

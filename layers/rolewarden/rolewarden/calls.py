@@ -248,7 +248,7 @@ class SendsAlerts(ListsMembers, ReadsTrails, Protocol):
     def region(self) -> str:
         """As `Aws.region`."""
 
-    def notify(self, topic_arn: str, subject: str, text: str) -> None:
+    def notify(self, topic_arn: str, subject: str, forms: Mapping[str, str]) -> None:
         """As `Aws.notify`."""
 
 
@@ -260,6 +260,13 @@ class ReadsCalls(Home, Protocol):
 
     def recorded_call(self, event_id: str) -> Mapping[str, Any] | None:
         """As `Aws.recorded_call`."""
+
+
+class ReadsWrites(Accounts, Protocol):
+    """Reads the calls that changed something, as CloudTrail has recorded them."""
+
+    def recorded_writes(self, region: str, since: datetime, until: datetime) -> Iterator[Mapping[str, Any]]:
+        """As `Aws.recorded_writes`."""
 
 
 class ReadsItems(Protocol):
@@ -354,6 +361,9 @@ class ReadsOperations(Protocol):
 
     def stack_events(self, stack_id: str) -> Iterator[StackEvent]:
         """As `StackReader.stack_events`."""
+
+    def stack_set_stack(self, name: str, place: tuple[str, str], call_as: str) -> str:
+        """As `StackReader.stack_set_stack`."""
 
     def stack_set_operations(self, name: str, call_as: str) -> tuple[StackSetOperation, ...]:
         """As `StackReader.stack_set_operations`."""

@@ -17,7 +17,7 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from rolewarden.denials import THROUGH_PROFILES, Denials, TargetKind, targets_of
-from rolewarden.guardrails import Assignment, Exemption, Guardrail, Mode, Rules
+from rolewarden.guardrails import Assignment, Exemption, Guardrail, Mode, Rules, SurplusPolicies
 from rolewarden.matching import matches
 from rolewarden.names import folded
 from rolewarden.packing import Statement
@@ -128,6 +128,7 @@ class GuardrailChange(NamedTuple):
     - `renamed_from`: its earlier name; empty if the name is the same.
     - `is_used`: whether an assignment has the guardrail before or after the change.
     - `mode`: its mode, after the change if it is still there.
+    - `on_roles`: what happens to the policy of the earlier name on roles; empty if the guardrail keeps its name.
     """
 
     name: str
@@ -137,6 +138,7 @@ class GuardrailChange(NamedTuple):
     mode: Mode
     options: tuple[OptionChange, ...]
     access: AccessChange
+    on_roles: str = ""
 
     def lines(self) -> Iterator[str]:
         """A line for the guardrail, and indented lines for its options and its effect."""
@@ -147,6 +149,7 @@ class GuardrailChange(NamedTuple):
             *(["no assignment has it"] if not self.is_used else []),
         ]
         yield f"guardrail {self.name}: {', '.join((what, *notes))}"
+        yield from filter(None, [self.on_roles and f"  {self.on_roles}"])
         yield from (f"  {one.line}" for one in self.options)
         yield from (f"  {line}" for line in self.access.lines())
 
@@ -297,14 +300,30 @@ def _guardrails(effects: Effects, old: Rules, new: Rules) -> Iterator[GuardrailC
         access = effects.change([before] if before else [], [after])
         if before is None:
             yield GuardrailChange(name, ADDED, "", name in used, after.mode, (), access)
-        elif access or earlier != name:
+        elif access or earlier != name or before.mode is not after.mode:
             change = RENAMED if earlier != name else CHANGED
-            options = tuple(_guardrail_options(before, after)) if access else ()
+            has_options = access or before.mode is not after.mode
+            options = tuple(_guardrail_options(before, after)) if has_options else ()
             is_used = bool({name, earlier} & used)
-            yield GuardrailChange(name, change, renamed.get(name, ""), is_used, after.mode, options, access)
+            on_roles = _on_roles(earlier, new, later=name) if earlier != name else ""
+            yield GuardrailChange(name, change, renamed.get(name, ""), is_used, after.mode, options, access, on_roles)
     for name, before in old.guardrails.items():
         if name not in new.guardrails and name not in renamed.values():
-            yield GuardrailChange(name, REMOVED, "", name in used, before.mode, (), effects.change([before], []))
+            access, on_roles = effects.change([before], []), _on_roles(name, new)
+            yield GuardrailChange(name, REMOVED, "", name in used, before.mode, (), access, on_roles)
+
+
+def _on_roles(earlier: str, new: Rules, *, later: str = "") -> str:
+    """What happens to the policies of a guardrail that the rules `new` do not have, or have under the name `later`."""
+    first = f"roles get {later} first, and " if later else ""
+    if later and new.guardrails[later].mode is Mode.OBSERVE:
+        first = f"no role gets {later}, which is in observe mode, and "
+    if new.observes:
+        return f"{earlier} stays attached, because every guardrail is in observe mode"
+    if new.surplus is SurplusPolicies.DETACH:
+        return f"{first}{earlier} is detached afterwards" if later else f"{earlier} is detached from its roles"
+    both = "; both count against the quota" if later else ""
+    return f"{first}{earlier} stays attached until `rolewarden detach` detaches it{both}"
 
 
 def _renamed(effects: Effects, old: Rules, new: Rules) -> dict[str, str]:
@@ -495,7 +514,7 @@ def _exemptions(old: Rules, new: Rules, today: date, home: str) -> Iterator[Scop
         if key not in before:
             text = f"exemption of {whose}: added, until {one.until}{_subjects_in_words(one)}"
             yield ScopeChange("exemptions", ADDED, one.role, text)
-        elif (earlier := before[key])._replace(reason="", account="") != one._replace(reason="", account=""):
+        elif (earlier := before[key])._replace(**_FOR_PEOPLE) != one._replace(**_FOR_PEOPLE):
             was, now = (f"until {each.until}{_subjects_in_words(each)}" for each in (earlier, one))
             yield ScopeChange("exemptions", CHANGED, one.role, f"exemption of {whose}: {was} -> {now}")
     for key, one in before.items():
@@ -503,6 +522,10 @@ def _exemptions(old: Rules, new: Rules, today: date, home: str) -> Iterator[Scop
             why = "ended" if key in named else "removed"
             text = f"exemption of {_role_in_words(one.role, one.account)}: {why}"
             yield ScopeChange("exemptions", REMOVED, one.role, text)
+
+
+_FOR_PEOPLE: Mapping[str, Any] = {"reason": "", "ticket": "", "approved_by": "", "account": ""}
+"""The fields of an exemption that do not change access."""
 
 
 def _in_force(rules: Rules, today: date, home: str) -> dict[tuple[str, str], Exemption]:

@@ -1,9 +1,8 @@
 """DetachFunction: it detaches surplus guardrails from roles, and deletes policies that no role has.
 
 Only this module detaches. An event never triggers a detachment. The sweep does, for surplus guardrails if
-guardrails.yaml has `surplus: detach`, and for guardrails that were removed from guardrails.yaml. So does the deletion
-of the stack, if `OnDelete` is `remove` and CloudFormation confirms that it is deleting the stack. The command line uses
-the same Detacher.
+guardrails.yaml has `surplus: detach`. So does the deletion of the stack, if `OnDelete` is `remove` and CloudFormation
+confirms that it is deleting the stack. The command line uses the same Detacher.
 """
 
 from __future__ import annotations
@@ -132,8 +131,7 @@ class Detacher:
         arns = {name: folded_arn(self.needs.arn(name, role.account)) for name in required}
         if lacking := [name for name, arn in arns.items() if name not in observed and arn not in attached]:
             return [], f"lacks {', '.join(lacking)}"
-        kept = self.needs.kept()
-        surplus = [name for name in policies if self.needs.may_lose(name, required, kept)]
+        surplus = [name for name in policies if self.needs.may_lose(name, required)]
         if surplus and not self.needs.are_in_effect(required, role.account, self.aws.within(role.account)):
             return surplus, "a rule change has not reached all the policies it needs"
         return surplus, ""

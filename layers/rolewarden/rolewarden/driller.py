@@ -6,7 +6,7 @@ The function works for an event `Sweep Completed` of the default bus, for its da
   last deployment.
 - `{"step": "drill"}`: a full drill in each account that has not had one for most of a day. This is the schedule.
 - `{"step": "drill", "account": ACCOUNT}`: a full drill in one account now, and a pulse.
-- `{"step": "pulse", "account": ACCOUNT}`: a pulse in one account now.
+- `{"step": "pulse", "account": ACCOUNT}`: a pulse in one account now, or the one of the last REQUEST_SECONDS.
 
 The result has a list `drills` with an entry for each call: `account`, `region`, `drill` (the DrillKind), `nonce`, `at`
 (seconds of the epoch) and, if AWS refused the call, `refused`.
@@ -41,6 +41,10 @@ DAILY_SECONDS = 23 * 3600.0
 
 PULSE_SECONDS = 600.0
 """Seconds between two pulses of an account that events lead to: less than the shortest interval of sweeps."""
+
+
+REQUEST_SECONDS = 10.0
+"""Seconds between two pulses of an account that operators request. Each has a row, and a metric, for each region."""
 
 
 class MakesDrills(Protocol):
@@ -104,7 +108,7 @@ class Driller:
             return {"drills": [], "ignored": "the stack does not cover the account"}
         if step is None:
             return self._send(self._after_sweep(account))
-        drills = self.pulse(account, counted=step == FULL)
+        drills = self._recent_pulse(account) or self.pulse(account, counted=step == FULL)
         return self._send([*drills, *self.drill(account)] if step == FULL else drills)
 
     def _send(self, drills: list[Drill]) -> dict[str, Any]:
@@ -133,6 +137,11 @@ class Driller:
         drills = [] if pulse >= now - PULSE_SECONDS else self.pulse(account, counted=pulse < day)
         full = max((drill.at for drill in known if drill.kind is DrillKind.FULL), default=0.0)
         return [*drills, *self.drill(account)] if full < self.deployed() or not full else drills
+
+    def _recent_pulse(self, account: str) -> list[Drill]:
+        """The pulse that an operator has just requested. A caller cannot cause one pulse after the other."""
+        now = self.clock.now()
+        return list(self.drills.since(account, now, pulses=now - REQUEST_SECONDS))
 
     def _drill_everything(self) -> list[Drill]:
         """Send a full drill in each account that is due, as far as time allows. Sweeps ask for the others."""

@@ -32,7 +32,7 @@ _PLACES = {
     ),
     "below `jumpstart`": ("data_jobs", "hubs", "gated", "weights", "autopilot"),
     "in an assignment": ("accounts", "domains", "user_profiles", "roles", "tags"),
-    "in an exemption": ("role", "account", "role_id", "until", "reason"),
+    "in an exemption": ("role", "account", "role_id", "until", "reason", "ticket", "approved_by"),
     "below `also_govern`": ("trusting",),
 }  # fmt: skip
 """The keys of the file by their usual place."""

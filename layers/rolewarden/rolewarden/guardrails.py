@@ -227,6 +227,7 @@ class Exemption(NamedTuple):
     - `role_id`: the unique ID of the one role that is exempt. Empty if a deployment confirms the role.
     - `domains`, `user_profiles`: patterns of the subjects that can use the role, as in an Assignment. If both are
       empty, the exemption names no subjects.
+    - `ticket`, `approved_by`: the record of the approval, for people. Empty if the file does not name them.
     """
 
     role: str
@@ -236,6 +237,8 @@ class Exemption(NamedTuple):
     domains: tuple[str, ...] = ()
     user_profiles: tuple[str, ...] = ()
     role_id: str = ""
+    ticket: str = ""
+    approved_by: str = ""
 
     @property
     def names_subjects(self) -> bool:
@@ -375,6 +378,11 @@ class Rules(NamedTuple):
     def prevents(self) -> bool:
         """Whether an assignment names principals, so that the file is also meant for service control policies."""
         return any(assignment.principals for assignment in self.assignments)
+
+    @property
+    def observed(self) -> tuple[str, ...]:
+        """The names of the guardrails in observe mode."""
+        return tuple(name for name, guardrail in self.guardrails.items() if guardrail.mode is Mode.OBSERVE)
 
     @property
     def observes(self) -> bool:

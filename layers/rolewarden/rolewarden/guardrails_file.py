@@ -153,6 +153,9 @@ def read_yaml(
 
 
 _NAMES = "a list of guardrails, for example `[no-generative-ai]`, or `[]` if none applies"
+_RECORDED = {"reason": "break-glass access", "ticket": "SEC-123", "approved_by": "security team"}
+"""The keys of an exemption that are for people only, each with an example."""
+
 _PATTERNS = {
     "accounts": 'a list of account IDs, for example `["012345678901"]`',
     "domains": "a list of patterns of domain names, or of IDs that begin with d-, for example `[research]`",
@@ -372,13 +375,13 @@ class _FileReader(Fields):
         body = self.mapping(
             value,
             path,
-            {"role", "account", "role_id", "domains", "user_profiles", "until", "reason"},
+            {"role", "account", "role_id", "domains", "user_profiles", "until", *_RECORDED},
             {
                 "role": "is missing: name the exempt role, for example `role: CanvasBreakGlass`",
                 "until": "is missing: write the last day of the exemption, for example `until: 2027-01-31`",
             },
         )
-        role, until, reason = body.get("role"), _date(body.get("until")), body.get("reason")
+        role, until = body.get("role"), _date(body.get("until"))
         if isinstance(role, str):
             self.check_exempt_role(role, (*path, "role"))
         elif "role" in body:
@@ -393,8 +396,9 @@ class _FileReader(Fields):
             self.problems.add_warning(
                 path, f"ended on {until}, so `{role}` needs its guardrails again: remove the exemption"
             )
-        if not isinstance(reason, str | None):
-            self.add_error((*path, "reason"), f"{ONE_TEXT}, for example `reason: ticket SEC-123`")
+        for key, example in _RECORDED.items():
+            if not isinstance(body.get(key), str | None):
+                self.add_error((*path, key), f"{ONE_TEXT}, for example `{key}: {example}`")
         role_id = body.get("role_id", "")
         if "role_id" in body and not (isinstance(role_id, str) and re.fullmatch(ROLE_ID, role_id)):
             self.add_error(
@@ -407,8 +411,16 @@ class _FileReader(Fields):
             for key in ("domains", "user_profiles")
             if key in body
         }
+        recorded = {key: str(body.get(key) or "") for key in _RECORDED}
         return Exemption(
-            str(role), until or date.min, str(reason or ""), str(account), role_id=str(role_id), **subjects
+            str(role),
+            until or date.min,
+            recorded["reason"],
+            str(account),
+            role_id=str(role_id),
+            ticket=recorded["ticket"],
+            approved_by=recorded["approved_by"],
+            **subjects,
         )
 
     def check_exempt_role(self, role: str, path: Path_) -> None:

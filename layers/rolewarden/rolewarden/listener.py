@@ -76,12 +76,7 @@ class Listener:
 
     def restore_missing(self, account: str, origin: Origin, *, is_used: bool) -> None:
         """Attach the canary's policy if it is missing, because a sweep found that. Raises RetryLater."""
-        try:
-            attached = self.aws.within(account).attached_policies(CANARY_ROLE)
-        except Refused as refused:
-            logger.error("the canary cannot be read", extra={"account": account, "why": str(refused)})
-            return
-        if folded_arn(self._policy(account)) in map(folded_arn, attached):
+        if self._is_attached(account):
             return
         if why := self.restore(account, origin, is_used=is_used):
             logger.error("the canary cannot be restored", extra={"account": account, "why": why})
@@ -103,6 +98,15 @@ class Listener:
         self.recorder.record_canary(event)
         return ""
 
+    def _is_attached(self, account: str) -> bool:
+        """Whether the canary has its policy, or cannot be read. Raises RetryLater."""
+        try:
+            attached = self.aws.within(account).attached_policies(CANARY_ROLE)
+        except Refused as refused:
+            logger.error("the canary cannot be read", extra={"account": account, "why": str(refused)})
+            return True
+        return folded_arn(self._policy(account)) in map(folded_arn, attached)
+
     def _drill(self, account: str, call: DrillCall) -> tuple[Drill | None, Heard | None]:
         """The drill that made a call, and what was heard of it before; None if no drill made it."""
         if not call.nonce or call.principal != self._driller(account):
@@ -122,6 +126,10 @@ class Listener:
         actor = call.principal or "an unknown caller"
         message = f"canary: {actor} detached {CANARY_POLICY} from the role {CANARY_ROLE}, and no drill did that"
         self._report(request, Refused(Reason.CANARY, message))
+        # A caller can forge such a call again and again. Each write would take from the rate at which IAM accepts the
+        # attachments of guardrails. If the list is stale, the next sweep restores the canary.
+        if self._is_attached(request.account):
+            return {"heard": "no drill"}
         refused = self.restore(request.account, request.origin, is_used=is_used)
         return {"heard": "no drill", **({"refused": refused} if refused else {})}
 

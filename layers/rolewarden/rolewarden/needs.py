@@ -19,7 +19,7 @@ compares the copy in the bindings table with SageMaker's list. A forged row ther
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -263,26 +263,28 @@ class Needs:
         observed = (name for name, guardrail in self.guardrails.items() if guardrail.mode is Mode.OBSERVE)
         return {policy.name for name in observed for policy in self.policies(name)}
 
-    def kept(self) -> set[str]:
-        """The names of the policies that a role keeps even if it does not need them, attached or as its boundary.
-
-        With `surplus: detach`, these are the policies of guardrails in observe mode. Otherwise they are all policies of
-        guardrails.yaml and the fallback boundaries.
-        """
-        return self.published() if self.rules.surplus is SurplusPolicies.KEEP else self.observed()
-
-    def may_lose(self, policy: str, required: Mapping[str, Guardrail], kept: Collection[str]) -> bool:
-        """Whether `policy` is to be detached from a role that has all the policies that it needs.
-
-        - `required`: the policies that the role needs.
-        - `kept`: the result of `kept`. Empty to find every surplus policy.
+    def is_surplus(self, policy: str, required: Mapping[str, Guardrail]) -> bool:
+        """Whether a role that needs the policies `required` does not need `policy`, attached or as its boundary.
 
         With `fallback: boundary`, the result is False for the boundary of a role that needs a policy, because then the
         Reconciler sets and removes boundaries.
         """
         if is_boundary(policy) and required and self.rules.fallback is Fallback.BOUNDARY:
             return False
-        return not (among(policy, required) or among(policy, kept))
+        return not among(policy, required)
+
+    def may_lose(self, policy: str, required: Mapping[str, Guardrail]) -> bool:
+        """Whether Rolewarden detaches `policy` by itself from a role that has all the policies `required`.
+
+        With `surplus: keep`, the role keeps it, also if the guardrail was removed from guardrails.yaml or renamed. Only
+        the boundary of a role that has its guardrails attached goes, if guardrails.yaml has no fallback any more. With
+        `surplus: detach`, the role keeps the policies of guardrails in observe mode.
+        """
+        if not self.is_surplus(policy, required):
+            return False
+        if self.rules.surplus is SurplusPolicies.DETACH:
+            return not among(policy, self.observed())
+        return is_boundary(policy) and bool(required) and not among(policy, self.published())
 
     @property
     def for_users(self) -> Mapping[str, Guardrail]:

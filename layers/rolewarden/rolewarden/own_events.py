@@ -96,7 +96,8 @@ class RoleOutcome(CausedEvent):
     boundary_removed: str = ""
     """The ARN of the fallback boundary that Rolewarden removed."""
     attached_policies: tuple[str, ...] = ()
-    """The ARNs of all attached policies, if the role is at its quota and lacks a guardrail."""
+    """The ARNs of all attached policies, if the role lacks a guardrail because it is at its quota or because every
+    guardrail that it lacks is in observe mode."""
     subjects: Annotated[tuple[str, ...], {"maxItems": SOME_SUBJECTS}] = ()
     """The subjects that use the role, 50 at most: domains, user profiles, or `also_govern`."""
     more_subjects: int = 0

@@ -6,7 +6,9 @@ own change Rolewarden's resources. So CloudFormation is asked for the operations
 
 - The events of the own stack (DescribeStackEvents) must show an operation on the resource that the call names.
 - In other regions and accounts, an operation of Rolewarden's StackSets (ListStackSetOperations) must have been running
-  there.
+  there, and the events of the StackSet's stack there must show the same. If Rolewarden cannot enter the account, or
+  StackSets has no stack there any more, the operation alone decides: StackSets creates or deletes the role of
+  AlertFunction in such an operation. Each other deletion of that role sends an alert.
 """
 
 from __future__ import annotations
@@ -18,10 +20,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from rolewarden.aws import IAM_HOME_REGIONS
 from rolewarden.calls import ReadsOperations
+from rolewarden.errors import Refused
 from rolewarden.events import CLOUDTRAIL, mapping
 from rolewarden.record import logger
 from rolewarden.stacks import StackEvent
+from rolewarden.verdicts import Reason
 
 CLOUDFORMATION = "cloudformation.amazonaws.com"
 """The address of calls that CloudFormation makes. The addresses of StackSets end in it."""
@@ -118,21 +123,50 @@ class OwnOperations:
 
     def _caused(self, account: str, record: Mapping[str, Any], at: datetime) -> bool:
         service = str(record.get("eventSource", "")).partition(".")[0]
-        _, _, _, region, own_account, _ = self.stack.split(":", 5)
-        if account == own_account and service in KINDS and self._is_in_stack(service, record, at):
+        _, partition, _, region, own_account, _ = self.stack.split(":", 5)
+        if account == own_account and service in KINDS and self._is_in_stack(self.stack, service, record, at):
             return True
         if service not in FORWARDED or (account, record.get("awsRegion")) == (own_account, region):
             return False
-        # CloudTrail records the calls to IAM in one region, whichever region the stack is in.
+        # CloudTrail records the calls to IAM in one region, whichever region the stack is in. The stack of that region
+        # has the roles of the account.
+        home = IAM_HOME_REGIONS.get(partition, region)
         place = (account, "" if service == "iam" else str(record.get("awsRegion")))
-        return any(self._is_in_stack_set(name, place, at) for name in self.stack_sets)
+        return any(
+            self._is_in_stack_set(name, place, at)
+            and self._is_in_instance(name, (account, place[1] or home), service, record, at)
+            for name in self.stack_sets
+        )
 
-    def _is_in_stack(self, service: str, record: Mapping[str, Any], at: datetime) -> bool:
-        """Whether the own stack had an operation at `at` on the resource that a call names."""
+    def _is_in_instance(
+        self, name: str, place: tuple[str, str], service: str, record: Mapping[str, Any], at: datetime
+    ) -> bool:
+        """Whether the stack of a StackSet in an account and region had an operation on the resource of a call.
+
+        True if the call is about that stack itself, or if its events cannot be read because of such an operation.
+        """
+        if service == "cloudformation":
+            return True
+        key = " ".join((name, *place))
+        known = self._answer(key, at)
+        if not known:
+            stack = self.aws.stack_set_stack(name, place, self.stack_sets[name])
+            known = self._answers[key] = _Reply(stack, datetime.now(UTC), datetime.min.replace(tzinfo=UTC))
+        if not known.value:
+            return True
+        try:
+            return self._is_in_stack(known.value, service, record, at)
+        except Refused as refused:
+            if refused.reason is not Reason.NOT_ENTERED:
+                raise
+            return True
+
+    def _is_in_stack(self, stack: str, service: str, record: Mapping[str, Any], at: datetime) -> bool:
+        """Whether a stack had an operation at `at` on the resource that a call names."""
         named, created = KINDS[service]
         touched = _touched(record)
         by_resource: dict[str, list[StackEvent]] = {}
-        for event in self._stack_events(at):
+        for event in self._stack_events(stack, at):
             by_resource.setdefault(event.logical, []).append(event)
         for events in by_resource.values():
             kind = events[0].kind
@@ -146,13 +180,13 @@ class OwnOperations:
                 return True
         return False
 
-    def _stack_events(self, at: datetime) -> tuple[StackEvent, ...]:
-        """The events of the own stack from the beginning of the operation that ran at `at`, latest first."""
-        known = self._answer(self.stack, at)
+    def _stack_events(self, stack: str, at: datetime) -> tuple[StackEvent, ...]:
+        """The events of a stack from the beginning of the operation that ran at `at`, latest first."""
+        known = self._answer(stack, at)
         if known:
             return tuple(known.value)
         found, since = [], datetime.min.replace(tzinfo=UTC)
-        for event in self.aws.stack_events(self.stack):
+        for event in self.aws.stack_events(stack):
             found.append(event)
             begins = (
                 event.kind == _STACK and event.status.endswith(_IN_PROGRESS) and not event.status.endswith(_CLEANUP)
@@ -160,7 +194,7 @@ class OwnOperations:
             if begins and event.at <= at:
                 since = event.at
                 break
-        self._answers[self.stack] = _Reply(found, datetime.now(UTC), since)
+        self._answers[stack] = _Reply(found, datetime.now(UTC), since)
         return tuple(found)
 
     def _is_in_stack_set(self, name: str, place: tuple[str, str], at: datetime) -> bool:

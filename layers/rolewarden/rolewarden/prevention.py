@@ -170,7 +170,7 @@ def compile_prevention(rules: Rules, partition: str, scope: Scope = Scope.ACCOUN
     documents = packed(numbered(pieces), SCP_SIZE)
     return Prevention(
         tuple(PreventionPolicy(f"{NAME}-{number}" if number > 1 else NAME, one) for number, one in _counted(documents)),
-        tuple(name for name, guardrail in rules.guardrails.items() if guardrail.mode is Mode.OBSERVE),
+        rules.observed,
         tuple(dict.fromkeys(one.statement["Sid"] for one in lacking)),
         tuple(exemption.role for exemption in rules.exemptions if not exemption.account),
     )

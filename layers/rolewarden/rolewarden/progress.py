@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from rolewarden.bindings import RoleKey, row_key
@@ -60,7 +61,7 @@ class RecordedProgress:
     - `pending`: the outstanding chunks.
     - `listed`: whether every chunk is known.
     - `missed`: whether the sweep could not read something.
-    - `completed`, `surplus`: the result, as soon as the sweep has ended.
+    - `completed`, `surplus`, `observed`: the result, as soon as the sweep has ended.
     """
 
     def __init__(self, aws: ReadsItems, table: str) -> None:
@@ -194,14 +195,24 @@ class Progress(RecordedProgress):
         """Record that the sweep could not read something."""
         self.aws.update(self._table, row_key(row), "SET missed = :yes", {":yes": True})
 
-    def finish(self, row: tuple[str, str], counts: Mapping[str, int], surplus: Mapping[str, Sequence[str]]) -> None:
+    def finish(
+        self,
+        row: tuple[str, str],
+        counts: Mapping[str, int],
+        surplus: Mapping[str, Sequence[str]],
+        observed: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    ) -> None:
         """Record the result of a sweep.
 
         - `counts`: the numbers of subjects, roles and so on, by name.
         - `surplus`: the first "roles" with a policy that they do not need, and the first unused "policies".
+        - `observed`: the policies of each guardrail in observe mode, by the guardrail's name.
         """
-        values = {":counts": dict(counts), ":surplus": {what: list(names) for what, names in surplus.items()}}
-        self.aws.update(self._table, row_key(row), "SET completed = :counts, surplus = :surplus", values)
+        values: dict[str, Any] = {":counts": dict(counts)}
+        for name, found in ((":surplus", surplus), (":observed", observed)):
+            values[name] = {what: list(names) for what, names in found.items()}
+        expression = "SET completed = :counts, surplus = :surplus, observed = :observed"
+        self.aws.update(self._table, row_key(row), expression, values)
 
     def unfinished(self, account: str, before: float) -> str:
         """The start of the account's last sweep before `before`; empty if it has a result, or if no sweep began."""

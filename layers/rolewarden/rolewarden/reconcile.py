@@ -212,7 +212,7 @@ class Reconciler:
         if missing:
             outcome = outcome._replace(before=Verdict.DRIFTED, verdict=Verdict.DRIFTED, missing=missing)
         if not enforced:
-            outcome = outcome._replace(remediation=Remediation.OBSERVED) if missing else outcome
+            outcome = _with_attached(outcome, attached) if missing else outcome
             return self._remove_boundary(role, required, outcome)
         # Another caller can put a policy of another name under Rolewarden's path, or under a path below it.
         has_ours = any(folded_arn(self.needs.arn(name, role.account)) in arns for name in self.needs.published())
@@ -430,6 +430,14 @@ class Reconciler:
     def _is_ours(self, boundary: str, account: str) -> bool:
         name = folded_arn(boundary).removeprefix(self.needs.arn("", account))
         return is_boundary(name) and "/" not in name
+
+
+def _with_attached(outcome: Outcome, attached: Iterable[str]) -> Outcome:
+    """The outcome of a role that lacks only policies in observe mode, with all its policies.
+
+    The record can then say whether the quota had room for the missing ones.
+    """
+    return outcome._replace(remediation=Remediation.OBSERVED, attached_policies=tuple(sorted(attached)))
 
 
 def _enforced(required: Mapping[str, Guardrail]) -> list[str]:

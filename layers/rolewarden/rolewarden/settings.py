@@ -9,10 +9,13 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
-from rolewarden.errors import SettingsError
+from rolewarden.clock import Clock
+from rolewarden.errors import RulesError, SettingsError
 from rolewarden.guardrails import Fallback
+from rolewarden.guardrails_file import load
 from rolewarden.history import HistoryTable
 from rolewarden.listed import CentralPath
+from rolewarden.observing import banner_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,12 +158,16 @@ class AlertSettings:
     """The settings of AlertFunction. `regions`, `member_stack_set` and `call_as` are as in SweepSettings.
 
     - `account`: the function's own account.
+    - `member_role`: the name of the function's role in other accounts. Empty if it cannot enter any.
     - `topic`: the ARN of the alarm topic.
     - `alerts_table`, `bindings_table`: the names of the tables.
     - `queues`: the name of the queue of each event source mapping, as `queues_of_mappings` gives it.
+    - `runbook`: the URL of the runbook, or the name of its file.
+    - `banner`: the line that names the guardrails in observe mode; empty without one.
     """
 
     account: str
+    member_role: str
     topic: str
     alerts_table: str
     bindings_table: str
@@ -169,17 +176,29 @@ class AlertSettings:
     member_stack_set: str
     call_as: str
     queues: Mapping[str, str]
+    runbook: str
+    banner: str = ""
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Self:
         """Read the settings from environment variables. Raises SettingsError."""
-        names = ("account", "bindings_table", "history", "regions", "member_stack_set", "call_as")
+        names = ("account", "member_role", "bindings_table", "history", "regions", "member_stack_set", "call_as")
         return cls(
+            banner=_banner(environment),
             topic=alarm_topic(environment),
             alerts_table=_text(environment, "ALERTS_TABLE"),
             queues=queues_of_mappings(environment),
+            runbook=_text(environment, "RUNBOOK_URL"),
             **{name: _READERS[name](environment) for name in names},
         )
+
+
+def _banner(environment: Mapping[str, str]) -> str:
+    """The line that names the guardrails in observe mode. Empty if the rules cannot be used: alerts come without it."""
+    try:
+        return banner_of(load(_guardrails_file(environment), today=Clock().today()))
+    except (RulesError, SettingsError, OSError):
+        return ""
 
 
 def alarm_topic(environment: Mapping[str, str]) -> str:

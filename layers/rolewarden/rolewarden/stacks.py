@@ -45,7 +45,7 @@ class StackSetOperation(NamedTuple):
 
 
 class StackReader:
-    """Reads the operations of stacks and StackSets of the function's own account and region."""
+    """Reads the operations of stacks, and of the StackSets of the function's own account and region."""
 
     def __init__(self, aws: Aws) -> None:
         self._aws = aws
@@ -55,8 +55,13 @@ class StackReader:
         return cast("CloudFormationClient", self._aws.client("cloudformation"))
 
     def stack_events(self, stack_id: str) -> Iterator[StackEvent]:
-        """The events of a stack in this region, latest first, page by page. Raises Refused and RetryLater."""
-        pages = iter(self._client.get_paginator("describe_stack_events").paginate(StackName=stack_id))
+        """The events of a stack of any account and region, latest first, page by page.
+
+        Raises Refused and RetryLater.
+        """
+        _, _, _, region, account, _ = stack_id.split(":", 5)
+        client = self._aws.within(account).client("cloudformation", region)
+        pages = iter(client.get_paginator("describe_stack_events").paginate(StackName=stack_id))
         while True:
             with translated():
                 page = next(pages, None)
@@ -103,6 +108,18 @@ class StackReader:
                 parameters = record.get("requestParameters") or {}
                 if not record.get("errorCode") and parameters.get("stackName") in named:
                     yield record
+
+    def stack_set_stack(self, name: str, place: tuple[str, str], call_as: str) -> str:
+        """The ID of a StackSet's stack in an account and region. Empty without one. Raises Refused and RetryLater."""
+        account, region = place
+        with translated():
+            found = self._client.list_stack_instances(
+                StackSetName=name,
+                StackInstanceAccount=account,
+                StackInstanceRegion=region,
+                CallAs=cast("Any", call_as),
+            )["Summaries"]
+        return found[0].get("StackId", "") if found else ""
 
     def stack_set_operations(self, name: str, call_as: str) -> tuple[StackSetOperation, ...]:
         """The operations of a StackSet. `call_as` is as in `stack_set_accounts`. Raises Refused and RetryLater."""

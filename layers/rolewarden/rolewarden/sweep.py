@@ -27,7 +27,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, TypeGuard
 
-from rolewarden import reach
+from rolewarden import __version__, reach
 from rolewarden.audit import Auditor
 from rolewarden.aws import IAM_HOME_REGIONS, LONGEST_CALL
 from rolewarden.bindings import (
@@ -200,13 +200,13 @@ class Sweeper:
 
         An event about a restored policy triggers the sweep of its account. Every other event triggers the sweep of all
         accounts. Four events trigger no sweep: HEARTBEAT counts the accounts without a recent one, DOCTOR returns the
-        probes of all accounts, DRILLS the states of drills, and RULES the fingerprint of the rules that the function
-        runs.
+        probes of all accounts, DRILLS the states of drills, and RULES the version of the function and the fingerprint
+        of the rules that it runs.
         """
         if mapping(event).get("step") == HEARTBEAT:
             return self._beat()
         if mapping(event).get("step") == RULES:
-            return {"rules": self.needs.fingerprint}
+            return {"rules": self.needs.fingerprint, "version": __version__}
         if mapping(event).get("step") == DOCTOR:
             accounts = [self.coverage.account, *sorted(self.progress.member_accounts())]
             of_scps = self.prevention.probes_of(accounts, lambda: self.clock.seconds_left() >= ENOUGH)
@@ -657,7 +657,9 @@ class Sweeper:
         self.recorder.record_sweep(sweep.account, self.coverage.regions, counts)
         unused = sorted(users.keys() - self.needs.published())
         names = {"roles": surplus[:SOME_SURPLUS], "policies": unused[:SOME_SURPLUS]}
-        self.progress.finish(sweep.row, {**counts, "unused_policies": len(unused)}, names)
+        observed = {name: [one.name for one in self.needs.policies(name)] for name in self.needs.rules.observed}
+        more = {"unused_policies": len(unused), "fallback": int(self.needs.rules.fallback is Fallback.BOUNDARY)}
+        self.progress.finish(sweep.row, {**counts, **more}, names, observed)
         self.progress.set_health(sweep.account, sweep.began, is_whole=is_whole)
         if sweep.account != self.coverage.account:
             self.progress.set_member_swept(sweep.account, sweep.began)
@@ -817,19 +819,18 @@ class Sweeper:
         users: Mapping[str, Iterable[RoleKey]],
     ) -> list[str]:
         """Send the surplus guardrails and unused policies to DetachQueue. Gives the names of roles with a surplus."""
-        published = self.needs.published()
-        kept = self.needs.kept()
         surplus: dict[RoleKey, list[str]] = defaultdict(list)
         for name, roles in sorted(users.items()):
             for role in roles:
-                if self.needs.may_lose(name, required.get(role, {}), ()):
+                if self.needs.is_surplus(name, required.get(role, {})):
                     surplus[role].append(name)
         detachments = [
             {"account": sweep.account, "role": role.name, "policies": names}
             for role, unneeded in sorted(surplus.items(), key=lambda found: found[0].path)
-            if (names := [name for name in unneeded if name not in kept])
+            if (names := [name for name in unneeded if self.needs.may_lose(name, required.get(role, {}))])
         ]
-        unused = [{"account": sweep.account, "policy": name} for name in sorted(users.keys() - published)]
+        # DetachFunction deletes such a policy only if no role has it by then.
+        unused = [{"account": sweep.account, "policy": name} for name in sorted(users.keys() - self.needs.published())]
         # Send no detachments if the sweep could not read everything, because an unread subject may still need the
         # policy, or if every guardrail is in observe mode.
         can_detach = not self.needs.rules.observes

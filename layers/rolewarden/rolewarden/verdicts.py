@@ -228,7 +228,8 @@ class Outcome(NamedTuple):
     - `boundary`: the ARN of the role's permissions boundary, if it takes the place of guardrails or blocks a fallback
       boundary. Otherwise empty.
     - `boundary_removed`: the ARN of the fallback boundary that Rolewarden removed. Empty if it removed none.
-    - `attached_policies`: the ARNs of all policies of a role that is at its quota and lacks a guardrail.
+    - `attached_policies`: the ARNs of all policies of a role that is at its quota and lacks a guardrail, or that lacks
+      only guardrails in observe mode.
     - `correlation_id`: the ID that CloudTrail records with each call of the remediation, for the audit.
     - `doubt`: the doubt about the role or its exemption; None without one. It is a finding of its own.
     """

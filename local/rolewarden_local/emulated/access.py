@@ -40,7 +40,12 @@ def may_assume(caller: str, arn: str) -> bool:
     session = issuer(caller)
     if session is None or session["Arn"].split(":")[4] == arn.split(":")[4]:
         return True
-    context = {"aws:ResourceOrgID": ORGANIZATION.of(arn.split(":")[4]), "aws:ResourceAccount": arn.split(":")[4]}
+    functions = (found.get("SourceFunctionArn") for found in sts._sessions.values() if found["Arn"] == caller)
+    context = {
+        "aws:ResourceOrgID": ORGANIZATION.of(arn.split(":")[4]),
+        "aws:ResourceAccount": arn.split(":")[4],
+        "lambda:SourceFunctionArn": next(filter(None, functions), ""),
+    }
     return role_may(session, "sts:AssumeRole", arn, context)
 
 

@@ -28,7 +28,8 @@ from rolewarden_local.emulated._ministack import sts
 
 SERVICE: Final = "sagemaker.amazonaws.com"
 SESSION: Final = "SageMaker"
-"""The name of the sessions that SageMaker begins. AWS does not document it."""
+"""The name of the sessions that SageMaker begins. AWS does not document it, and its sample policies have
+`*:SageMaker`."""
 
 _KEY: Final = ("DomainId", "UserProfileName", "SpaceName", "AppType", "AppName")
 _Key = tuple[str, ...]

@@ -31,6 +31,7 @@ from rolewarden_local.emulated._ministack import cloudformation, iam, iam_action
 from rolewarden_local.emulated.faults import Answer
 from rolewarden_local.emulated.iam import role_of_template
 from rolewarden_local.emulated.judge import BOUNDARY, Judgement, Unsupported, Values, current_time, judge
+from rolewarden_local.emulated.managed import MANAGED
 from rolewarden_local.emulated.organization import NOT_DELEGATED, ORGANIZATION
 from rolewarden_local.emulated.scps import organizations_decision
 
@@ -38,7 +39,7 @@ _OPEN: Final = frozenset({"sts:GetCallerIdentity"})
 """A call without permissions: https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html"""
 
 # MiniStack invents any other attached policy on request, with a document that allows everything.
-_MANAGED: Final = frozenset(iam._aws_managed_policies)
+_MANAGED: Final = frozenset(iam._aws_managed_policies) | MANAGED
 
 
 @dataclass(frozen=True)
@@ -278,10 +279,10 @@ def _caller(request: Request) -> _Principal | None:
             raise Unsupported(f"session {session['Arn']}: neither a role's nor a user's without its own policies")
         kind, name = session["PrincipalType"], session["Arn"].split("/")[1 if ":sts:" in session["Arn"] else -1]
         arn, user_id = session["Arn"], session["UserId"]
-        source_identity = session.get("SourceIdentity", "")
+        source_identity, function = session.get("SourceIdentity", ""), session.get("SourceFunctionArn", "")
     elif key := iam._access_keys.get_scoped(request.account, None, request.access_key):
         kind, name = "User", key["UserName"]
-        arn = user_id = source_identity = ""
+        arn = user_id = source_identity = function = ""
     else:
         # An account's ID and "test" mean its root. An unknown key in the form of an issued one was revoked.
         return None if request.access_key.startswith(("AKIA", "ASIA")) else _root(request.account)
@@ -297,6 +298,7 @@ def _caller(request: Request) -> _Principal | None:
         "aws:userid": user_id or entity["UserId"],
         **({"aws:username": name} if kind == "User" else {}),
         **({"aws:SourceIdentity": source_identity} if source_identity else {}),
+        **({"lambda:SourceFunctionArn": function} if function else {}),
         **current_time(),
     }
     carried = entity.get("PermissionsBoundary")

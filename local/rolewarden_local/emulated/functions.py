@@ -105,6 +105,8 @@ def execution_credentials(config: Mapping[str, Any]) -> dict[str, str]:
             "SessionToken": token,
             "AccountId": account,
             "PrincipalType": "AssumedRole",
+            # https://docs.aws.amazon.com/lambda/latest/dg/permissions-source-function-arn.html
+            "SourceFunctionArn": config["FunctionArn"],
         },
     )
     return {"AWS_ACCESS_KEY_ID": access_key, "AWS_SECRET_ACCESS_KEY": secret, "AWS_SESSION_TOKEN": token}

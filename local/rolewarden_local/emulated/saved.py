@@ -11,35 +11,39 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from rolewarden_local.emulated import organization, sagemaker
+from rolewarden_local.emulated import organization, sagemaker, stacksets
 from rolewarden_local.emulated._ministack import app, responses
 
 _SCOPED = (responses.AccountScopedDict, responses.AccountRegionScopedDict)
 
 
 def reset_all() -> None:
-    """Delete every resource of every account, and the organization."""
+    """Delete every resource of every account, the organization and its StackSets."""
     app._reset_all_state()
     organization.reset_organization()
+    stacksets.reset_stacksets()
     sagemaker.reset_sagemaker()
 
 
 def saved() -> Callable[[], None]:
-    """Save every resource of every account, except STS sessions, and the organization.
+    """Save every resource of every account, except STS sessions, the organization and its StackSets.
 
     Return a function that restores them.
     """
     stores = _stores()
     # One call copies all stores, so that an object that two stores share is also shared by their copies.
-    kept = copy.deepcopy(([store._data for store in stores], sagemaker.state(), vars(organization.ORGANIZATION)))
+    kept = copy.deepcopy(
+        ([store._data for store in stores], sagemaker.state(), vars(organization.ORGANIZATION), stacksets.EXISTING)
+    )
 
     def restore() -> None:
         reset_all()
-        contents, of_sagemaker, made = copy.deepcopy(kept)
+        contents, of_sagemaker, made, stack_sets = copy.deepcopy(kept)
         for store, content in zip(stores, contents, strict=True):
             store._data = content
         sagemaker.restore(of_sagemaker)
         vars(organization.ORGANIZATION).update(made)
+        stacksets.EXISTING.update(stack_sets)
 
     return restore
 

@@ -3,9 +3,6 @@
 MiniStack and moto store such a role and never assume it. A service is no principal of an account, so no identity
 policy and no service control policy decides whether it assumes a role. The trust policy of the role does:
 https://docs.aws.amazon.com/organizations/latest/userguide/orgs_manage_policies_scps.html
-
-AWS does not document the name of a session of SageMaker. AWS's sample policies have `*:SageMaker`, so this module uses
-the name SageMaker.
 """
 
 from __future__ import annotations
@@ -20,10 +17,8 @@ from rolewarden.errors import RolewardenError
 
 from rolewarden_local.emulated import access, sagemaker
 from rolewarden_local.emulated._ministack import sts
+from rolewarden_local.emulated.apps import SERVICE, SESSION
 from rolewarden_local.emulated.judge import current_time
-
-SAGEMAKER: Final = "sagemaker.amazonaws.com"
-SESSION: Final = "SageMaker"
 
 _NUMBERS: Final = itertools.count(1)
 
@@ -60,7 +55,7 @@ def open_profile(url: str, account: str, region: str) -> str:
     Raises NotTrustedError.
     """
     arn = base64.urlsafe_b64decode(url.partition("token=")[2]).decode()
-    return begin_session(SAGEMAKER, profile_role(arn, account, region), SESSION)
+    return begin_session(SERVICE, profile_role(arn, account, region), SESSION)
 
 
 def profile_role(profile_arn: str, account: str, region: str) -> str:

@@ -147,12 +147,12 @@ class _Simulation:
     def _judge(self, action: str, resource: str) -> Judgement:
         if not self._is_allowed_by_organizations(action, resource):
             return Judgement("implicitDeny")
-        documents = {key: source.document for key, source in self.policies.items()}
-        boundary = self.boundary.document if self.boundary else None
+        documents = {key: source.text for key, source in self.policies.items()}
+        boundary = self.boundary.text if self.boundary else None
         return judge(documents, action, resource, self.context, boundary=boundary)
 
     def _within_boundary(self, action: str, resource: str) -> bool:
-        return not self.boundary or judge({BOUNDARY: self.boundary.document}, action, resource, self.context).allowed
+        return not self.boundary or judge({BOUNDARY: self.boundary.text}, action, resource, self.context).allowed
 
     def _reasons(self, decision: Decision, matched: Iterable[Matched], within: bool) -> str:
         missing = self._missing() if decision == "implicitDeny" else ()

@@ -166,7 +166,8 @@ class StackSet:
         return request
 
 
-_SETS: dict[tuple[str, str, str], StackSet] = {}
+EXISTING: dict[tuple[str, str, str], StackSet] = {}
+"""The StackSets, by the account and region of their owner and their names."""
 _LOOP: list[asyncio.AbstractEventLoop] = []
 
 
@@ -194,13 +195,13 @@ def install_stacksets(loop: asyncio.AbstractEventLoop) -> None:
 
 def reset_stacksets() -> None:
     """Delete every StackSet."""
-    _SETS.clear()
+    EXISTING.clear()
     reset_execution()
 
 
 def follow_organization() -> None:
     """Deploy automatically: update each StackSet for accounts that have joined or left."""
-    for found in list(_SETS.values()):
+    for found in list(EXISTING.values()):
         automatic = found.properties.get("AutoDeployment", {}).get("Enabled")
         if found.is_managed_by_the_service and str(automatic).lower() == "true":
             _wait(found.bring())
@@ -214,14 +215,14 @@ def _create(_logical_id: str, props: Mapping[str, Any], _stack: str) -> tuple[st
             "(HandlerErrorCode: InvalidRequest)"
         )
     key = _key(props["StackSetName"], props.get("CallAs", ""))
-    if key in _SETS:
+    if key in EXISTING:
         raise ValueError(f"StackSet {props['StackSetName']} already exists")
     made = StackSet(props["StackSetName"], key[:2])
-    _SETS[key] = made
+    EXISTING[key] = made
     try:
         _bring_up(made, props)
     except Exception:
-        del _SETS[key]
+        del EXISTING[key]
         raise
     return f"{made.name}:{made.id}", {"StackSetId": f"{made.name}:{made.id}"}
 
@@ -229,15 +230,15 @@ def _create(_logical_id: str, props: Mapping[str, Any], _stack: str) -> tuple[st
 def _update(
     physical_id: str, old: Mapping[str, Any], new: Mapping[str, Any], _stack: str
 ) -> tuple[str, dict[str, str]]:
-    _bring_up(_SETS[_key(physical_id, old.get("CallAs", ""))], new)
+    _bring_up(EXISTING[_key(physical_id, old.get("CallAs", ""))], new)
     return physical_id, {"StackSetId": physical_id}
 
 
 def _delete(physical_id: str, props: Mapping[str, Any]) -> None:
     key = _key(physical_id, props.get("CallAs", ""))
-    if key in _SETS:
-        _wait(_SETS[key].end())
-        del _SETS[key]
+    if key in EXISTING:
+        _wait(EXISTING[key].end())
+        del EXISTING[key]
 
 
 def _bring_up(found: StackSet, props: Mapping[str, Any]) -> None:
@@ -320,10 +321,10 @@ def _list_instances(params: Mapping[str, Any]) -> Any:
     if refused := _refused("", call_as):
         return cfn_helpers._error("ValidationError", refused, 400)
     key = _key(cfn_helpers._p(params, "StackSetName"), call_as)
-    if key not in _SETS:
+    if key not in EXISTING:
         return cfn_helpers._error("StackSetNotFoundException", f"StackSet {key[2]} not found", 404)
     account, region = (cfn_helpers._p(params, f"StackInstance{part}") for part in ("Account", "Region"))
-    made = _SETS[key].made.items()
+    made = EXISTING[key].made.items()
     found = [place for place in made if account in ("", place[0][0]) and region in ("", place[0][1])]
     size = int(cfn_helpers._p(params, "MaxResults") or 100)
     page, more, refused = cfn_helpers._page(sorted(found), params, "ListStackInstances", size)
@@ -332,7 +333,7 @@ def _list_instances(params: Mapping[str, Any]) -> Any:
     return cfn_helpers._xml(
         200,
         "ListStackInstancesResponse",
-        f"<ListStackInstancesResult><Summaries>{''.join(_members(_SETS[key], page))}</Summaries>{more}"
+        f"<ListStackInstancesResult><Summaries>{''.join(_members(EXISTING[key], page))}</Summaries>{more}"
         "</ListStackInstancesResult>",
     )
 
@@ -389,7 +390,7 @@ def _asked_for(params: Mapping[str, Any]) -> Any:
     if refused := _refused("", call_as):
         return cfn_helpers._error("ValidationError", refused, 400)
     key = _key(cfn_helpers._p(params, "StackSetName"), call_as)
-    return _SETS.get(key) or cfn_helpers._error("StackSetNotFoundException", f"StackSet {key[2]} not found", 404)
+    return EXISTING.get(key) or cfn_helpers._error("StackSetNotFoundException", f"StackSet {key[2]} not found", 404)
 
 
 def _member(**fields: str) -> str:

@@ -7,6 +7,7 @@ all clients.
 from __future__ import annotations
 
 import functools
+import inspect
 import io
 import re
 import time
@@ -17,6 +18,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import botocore.endpoint
+import botocore.hooks
 import botocore.httpsession
 import botocore.session
 import botocore.useragent
@@ -57,6 +59,7 @@ def without_socket(send: Callable[[AWSPreparedRequest], AWSResponse]) -> Iterato
         Patch(botocore.httpsession, "create_urllib3_context", _TLS_CONTEXT, "No client needs TLS."),
         Patch(JSONFileLoader, "load_file", _loaded, "Each new session would read and parse the same files again."),
         Patch(EventAliaser, "_alias_event_name", _known_alias, "Each new client would find the same aliases again."),
+        Patch(botocore.hooks, "accepts_kwargs", _accepts_kwargs, "Each new client would inspect 20 handlers."),
     ):
         yield
 
@@ -76,6 +79,12 @@ def _known_alias(aliaser: EventAliaser, event_name: str) -> str:
     if event_name not in _aliases:
         _aliases[event_name] = _alias(aliaser, event_name)
     return _aliases[event_name]
+
+
+def _accepts_kwargs(handler: Callable[..., Any]) -> bool:
+    """Whether a handler takes any keyword argument, as botocore requires. Only functions and methods have code."""
+    code = getattr(handler, "__code__", None)
+    return bool(code.co_flags & inspect.CO_VARKEYWORDS if code else inspect.getfullargspec(handler).varkw)
 
 
 def name_the_caller(signer: SigV4Auth, request: AWSRequest) -> None:

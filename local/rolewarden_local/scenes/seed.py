@@ -13,6 +13,14 @@ from rolewarden_local.emulated import sagemaker
 from rolewarden_local.emulated._ministack import REGION
 
 CANVAS_POLICY: Final = "arn:aws:iam::aws:policy/AmazonSageMakerCanvasFullAccess"
+CANVAS_POLICIES: Final[tuple[str, ...]] = (
+    "arn:aws:iam::aws:policy/AmazonSageMakerFullAccess",
+    CANVAS_POLICY,
+    "arn:aws:iam::aws:policy/AmazonSageMakerCanvasAIServicesAccess",
+)
+"""The managed policies that let a role work with Studio, Canvas, JumpStart and Bedrock."""
+BEDROCK_POLICIES: Final[tuple[str, ...]] = ("arn:aws:iam::aws:policy/AmazonSageMakerCanvasBedrockAccess",)
+"""The managed policy of a role that Canvas passes to Bedrock. It allows access to training data and to no model."""
 ANALYTICS: Final = "d-analytics0001"
 RESEARCH: Final = "d-research0001"
 FULL_ROLE: Final = "CanvasFull"
@@ -83,11 +91,13 @@ def _make_roles(iam: Any) -> dict[str, str]:
     roles = {}
     for name in CANVAS_ROLES:
         services = ["sagemaker.amazonaws.com"]
+        policies: tuple[str, ...] = CANVAS_POLICIES if name != FULL_ROLE else ()
         if "Bedrock" in name:
             services.insert(0, "bedrock.amazonaws.com")
+            policies = BEDROCK_POLICIES
         roles[name] = _make_role(iam, name, services)
-        if name != FULL_ROLE:
-            iam.attach_role_policy(RoleName=name, PolicyArn=CANVAS_POLICY)
+        for policy in policies:
+            iam.attach_role_policy(RoleName=name, PolicyArn=policy)
     for number in range(1, 11):
         policy = iam.create_policy(PolicyName=f"team-policy-{number:02}", PolicyDocument=_TEAM_POLICY)["Policy"]
         iam.attach_role_policy(RoleName=FULL_ROLE, PolicyArn=policy["Arn"])
