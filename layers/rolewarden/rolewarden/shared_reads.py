@@ -54,7 +54,7 @@ class SharedReads:
     """The shared reads of one invocation. Methods raise Refused and RetryLater."""
 
     def __init__(self, aws: ListsRoles, clock: Clock) -> None:
-        self._aws = aws
+        self.aws = aws
         self._users: _Recent[set[str]] = _Recent(clock)
         self._roles: _Recent[dict[str, RoleDescription]] = _Recent(clock)
         self._checks: _Recent[None] = _Recent(clock)
@@ -69,7 +69,7 @@ class SharedReads:
 
     def _users_of(self, account: str, policy_arn: str) -> set[str]:
         def read() -> set[str]:
-            return {folded(name) for name in self._aws.within(account).roles_with_policy(policy_arn)}
+            return {folded(name) for name in self.aws.within(account).roles_with_policy(policy_arn)}
 
         return self._users.get(account, policy_arn, read)
 
@@ -77,7 +77,7 @@ class SharedReads:
         """The role as ListRoles describes it, without its boundary; None if the list does not have it."""
 
         def read() -> dict[str, RoleDescription]:
-            return {folded(found.name): found for found in self._aws.within(role.account).roles()}
+            return {folded(found.name): found for found in self.aws.within(role.account).roles()}
 
         return self._roles.get(role.account, "", read).get(folded(role.name))
 
