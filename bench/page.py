@@ -134,7 +134,11 @@ ABOUT = {
         "*Calls for pulses* judge the drills and restore the canary. All other calls are *for the comparison*.",
     ),
     "sweep-1000": ("A sweep of a thousand roles", ""),
-    "sweep-10000": ("A sweep of ten thousand roles", "One round, because it makes a hundred thousand calls."),
+    "sweep-10000": (
+        "A sweep of ten thousand roles",
+        "One round, because it makes a hundred thousand calls. "
+        "The case *all missing* has not been measured since it changed.",
+    ),
     "rotation": (
         "Unchanged subjects that sweeps read again",
         "Each sweep describes a share of the unchanged subjects, so that two readings of a subject are never more than "
