@@ -85,7 +85,7 @@ local: install
 stage: install
 	@$(VENV)/bin/python -m rolewarden_local serve --stage --host $(HOST) --port $(PORT)
 
-# Build the wheel, which works outside the checkout: `pip install 'dist/rolewarden-0.1.0-py3-none-any.whl[local]'`.
+# Build the wheel, which works outside the checkout: `pip install 'dist/rolewarden-1.0.0rc1-py3-none-any.whl[local]'`.
 wheel: install
 	@$(VENV)/bin/python -m hatchling build --target wheel --directory dist
 

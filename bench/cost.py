@@ -432,8 +432,8 @@ def _drilled() -> str:
         "alarms of DrillFunction are among the alarms.\n\n"
         f"A pulse takes {sum(each['sent'] + each['heard'] for each in pulse)} AWS calls in one region, and "
         f"{pulse[1]['sent'] + pulse[1]['heard']} in each further one. A full drill takes "
-        f"{full['sent'] + full['heard']}. A test counts these calls on the local AWS. What AWS Config, GuardDuty and "
-        "others charge for drills is [on another page](drills.md#know-what-drills-cost-others)."
+        f"{full['sent'] + full['heard']}. A test counts these calls on the local AWS. [Another page](drills.md#know-"
+        "what-drills-cost-others) has the charges of AWS Config, GuardDuty and others for drills."
     )
 
 

@@ -56,6 +56,20 @@ def built(folder: Path) -> Path:
     return made
 
 
+def resources(cloudformation: Any, stack: str = STACK) -> list[dict[str, Any]]:
+    """The resources of a stack, from every page of the answer. A page has at most 100 of them."""
+    pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=stack)
+    return [each for page in pages for each in page["StackResourceSummaries"]]
+
+
+def physical(account: Account, logical: str) -> str:
+    """The physical ID of a resource of the account's stack."""
+    found = {
+        each["LogicalResourceId"]: each["PhysicalResourceId"] for each in resources(account.client("cloudformation"))
+    }
+    return str(found[logical])
+
+
 def left_by_deletion(account: Account) -> tuple[set[str], set[str]]:
     """Delete the stack, and return the remaining guardrail policies on CanvasOmar and in IAM."""
     stacks, iam = account.client("cloudformation"), account.client("iam")

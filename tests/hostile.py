@@ -31,7 +31,7 @@ SEQUENCES = (
     "[link=https://evil.example]here[/link]",
     ":boom:",
 )
-"""What these characters, and the markup of Rich, can do in a terminal."""
+"""The effects that these characters, and the markup of Rich, can have in a terminal."""
 
 HOSTILE = "".join((*SEQUENCES, *SIGNS)).replace("\ud800", "")
 """All of them but the surrogate, which pytest could not send from a worker in the text of a failure."""

@@ -149,19 +149,20 @@ class Walker:
     def __init__(self, installed: Installed, folder: Path, variables: dict[str, str]) -> None:
         self.installed, self.folder = installed, folder
         self.variables = {**installed.variables, **variables}
-        python = installed.packages.parents[2] / "bin" / "python"
-        pipe = subprocess.PIPE
-        self._process = subprocess.Popen(
-            [str(python), "-c", SERVE], env=self.variables, cwd=folder, stdin=pipe, stdout=pipe, text=True
-        )
+        self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Walker:
         return self
 
     def __exit__(self, *_: object) -> None:
-        assert self._process.stdin
-        self._process.stdin.close()
-        self._process.wait()
+        self._end()
+
+    def _end(self) -> None:
+        if self._process:
+            assert self._process.stdin
+            self._process.stdin.close()
+            self._process.wait()
+            self._process = None
 
     def type(self, line: str) -> tuple[int, str]:
         """Run one line of a page, and return its exit code and its output."""
@@ -170,6 +171,7 @@ class Walker:
             self.folder /= words[1]
             return 0, ""
         if words[:2] == ["pipx", "install"]:
+            self._end()  # It must not import modules while pipx replaces them.
             self.installed.install([*words[:2], "--force", *words[2:]], self.folder)
             return 0, ""
         if words[0] == "rolewarden":
@@ -180,6 +182,11 @@ class Walker:
         return done.returncode, done.stdout + done.stderr
 
     def _rolewarden(self, arguments: list[str]) -> tuple[int, str]:
+        if not self._process:
+            python, pipe = self.installed.packages.parents[2] / "bin" / "python", subprocess.PIPE
+            self._process = subprocess.Popen(
+                [str(python), "-c", SERVE], env=self.variables, cwd=self.folder, stdin=pipe, stdout=pipe, text=True
+            )
         assert self._process.stdin
         assert self._process.stdout
         with tempfile.TemporaryDirectory() as folder:

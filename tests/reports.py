@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from rolewarden import __version__
 from rolewarden.bindings import DEFAULT_USER, USER_PROFILE
 from rolewarden.canary import DrillKind
 from rolewarden.changes import digest_of_rules
@@ -63,7 +64,7 @@ RULES_FILE = ROOT / "layers/guardrails/guardrails.yaml"
 PROVENANCE = Provenance(
     caller=f"arn:aws:sts::{ACCOUNT}:assumed-role/Auditor/ada",
     place="AWS",
-    version="0.1.0",
+    version=__version__,
     guardrails_file="layers/guardrails/guardrails.yaml",
     digest="9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
     history_since=SINCE,

@@ -1,7 +1,8 @@
-"""Which events become mails: confirmed findings and changes to Rolewarden, once an hour and not without end."""
+"""The events that become mails: confirmed findings and changes to Rolewarden, once an hour and not without end."""
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import boto3
 import pytest
@@ -560,6 +561,59 @@ def test_the_id_of_another_call_does_not_make_a_forged_record_true(desk, changes
     desk.mails()
     desk.gets({"step": SUMMARY})
     assert desk.mails() == {}
+
+
+def test_the_summary_goes_on_after_an_alert_whose_call_cloudtrail_shows_after_its_summary(desk):
+    flooded(desk)
+    desk.gets(changed(desk))
+    desk.wait(HOUR + 1)
+    flooded_again = [desk.gets(forged(5_000 + number)) for number in range(MOST_OF_ACCOUNT + 1)]
+    assert flooded_again[-1]["why"] == "held until CloudTrail shows the call"
+    desk.wait(HELD_SECONDS)
+    desk.mails()
+    with desk.world.aws.failing("LookupEvents", "AccessDeniedException", status=403):
+        desk.gets({"step": SUMMARY})
+    [text] = desk.mails().values()
+    assert "did not show the calls of 2 alerts" in " ".join(text.split())
+    for _ in range(2):
+        desk.wait(LOOK_SECONDS + 1)
+        desk.gets({"step": SUMMARY})
+    desk.wait(HOUR)
+    desk.gets({"step": SUMMARY})
+    mails = desk.mails()
+    assert [subject for subject in mails if subject.endswith("called PutRolePolicy on role CanvasFull")]
+    assert [text for text in mails.values() if "did not show the calls of 1 alerts" in " ".join(text.split())]
+
+
+def test_no_row_of_another_form_keeps_a_held_alert_or_the_summary_from_people(desk):
+    flooded(desk)
+    event = changed(desk)
+    desk.gets(event)
+    desk.mails()
+    table, place = desk.world.environment["ALERTS_TABLE"], f"{ACCOUNT_ID} {event['region']}"
+    of_call = {"scope": f"held/{place}", "item": f"{event['detail']['eventID']} x"}
+    rows: list[dict[str, Any]] = [
+        {"scope": "holding", "item": "x"},
+        {"scope": "holding", "item": f"{place} soon", "closes": 0},
+        {"scope": "holding", "item": f"{place} 1", "closes": "soon"},
+        {"scope": "holding", "item": f"{place} 2", "closes": 0, "held": 0, "sent": 1_000},
+        {"scope": "holding", "item": f"{place} 3", "closes": 0, "held": "many"},
+        {**of_call, "item": f"{of_call['item']}1"},
+        {**of_call, "item": f"{of_call['item']}2", "hour": 1, "event": "{"},
+        {**of_call, "item": f"{of_call['item']}3", "hour": "soon"},
+    ]
+    ends: list[dict[str, Any]] = [{}, {"closes": "soon"}, {"closes": 0, "repeats": 1, "beyond": "many"}]
+    for scope in ("alert", "limit", "narrowed"):
+        rows += [{"scope": scope, "item": f"x{number}", **end} for number, end in enumerate(ends)]
+    for row in rows:
+        desk.world.runtime.aws.put(table, {**row, "read_at": 0})
+    desk.gets({"step": SUMMARY})
+    assert [subject for subject in desk.mails() if subject.endswith("called PutRolePolicy on role CanvasFull")]
+    desk.gets(forged(2_000))
+    desk.wait(HELD_SECONDS + HOUR + 1)
+    desk.gets({"step": SUMMARY})
+    [text] = desk.mails().values()
+    assert "did not show the calls of 2 alerts" in " ".join(text.split())
 
 
 def test_forged_records_in_the_name_of_a_caller_hide_no_call_of_that_caller(desk):

@@ -248,7 +248,7 @@ def test_models_in_one_simulation_get_the_same_decision_as_alone(protected, monk
     deny(protected, "CanvasResearch", *({**create, "Condition": condition} for condition in conditions))
     wanted = ("amazon.*", "*llama-2-7b*", "*falcon-7b*", "xgboost*", "*flan-t5-*", "huggingface-llm-mistral-7b*")
     together = judged(protected, wanted, monkeypatch)
-    monkeypatch.setattr(accesses._Asking, "_signature", lambda _self, _key, value: value)
+    monkeypatch.setattr(accesses._Asking, "_signature", lambda _self, _key: str)
     alone = judged(protected, wanted, monkeypatch)
     assert together.decisions == alone.decisions
     assert together.simulations < alone.simulations / 4
@@ -323,7 +323,7 @@ def test_the_output_says_that_a_model_is_in_no_list(world):
 
 def test_explain_does_not_claim_that_a_role_can_use_a_model_that_may_not_exist(world):
     shown = rolewarden("explain", "CanvasRosa", "no-such.model-v9").stdout
-    assert shown.startswith("No list has the model no-such.model-v9. If it exists:\n")
+    assert shown.startswith("The model no-such.model-v9 is on none of the lists. If it exists:\n")
     assert json_answer("explain", "CanvasRosa", "no-such.model-v9")["is_listed"] is False
     assert rolewarden("explain", "CanvasRosa", NOVA).stdout.startswith("CanvasRosa can")
     assert json_answer("explain", "CanvasRosa", NOVA)["is_listed"] is True

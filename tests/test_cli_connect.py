@@ -103,4 +103,6 @@ def test_without_guardrails_yaml_the_error_names_the_option(world, tmp_path, mon
     monkeypatch.chdir(tmp_path)
     result = rolewarden("plan")
     assert result.exit_code == 1
-    assert result.stderr.endswith("guardrails.yaml does not exist: name your guardrails.yaml with --guardrails\n")
+    assert result.stderr.endswith(
+        "guardrails.yaml does not exist: write it with `rolewarden init`, or name yours with --guardrails\n"
+    )

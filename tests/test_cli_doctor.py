@@ -1,4 +1,4 @@
-"""What `rolewarden doctor` says of a deployed stack: a line for each check, and the fix of what is not in order."""
+"""The answer of `rolewarden doctor`: a line for each check, and the fix of what is not in order."""
 
 import boto3
 import pytest
@@ -59,7 +59,10 @@ def test_a_stack_in_good_order_has_a_line_for_each_check_and_exit_code_0(clinic)
     [
         (None, f"the stack does not say its version, and this command is for {__version__}", "`sam build && sam"),
         ("0.0.9", f"the stack has version 0.0.9, and this command is for {__version__}", "`sam build && sam deploy`"),
-        ("0.10.0", f"the stack has version 0.10.0, and this command is for {__version__}", "rolewarden-0.10.0-py3-"),
+        ("x; rm *", f"the stack does not say its version, and this command is for {__version__}", "`sam build && sam"),
+        ("1.0.0rc0", f"the stack has version 1.0.0rc0, and this command is for {__version__}", "`sam build && sam"),
+        ("1.0.0", f"the stack has version 1.0.0, and this command is for {__version__}", "./rolewarden-1.0.0-py3-"),
+        ("1.10.0", f"the stack has version 1.10.0, and this command is for {__version__}", "rolewarden-1.10.0-py3-"),
     ],
 )
 def test_another_version_of_the_stack_is_a_finding_with_the_command_that_fits(

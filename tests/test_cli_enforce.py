@@ -91,7 +91,7 @@ def test_without_yes_and_without_a_terminal_nothing_is_changed(world):
     result = rolewarden("enforce")
     assert result.exit_code == 1
     assert "CanvasRosa" in result.stdout
-    assert "read `rolewarden plan`, then give --yes" in result.stderr
+    assert "read the list of changes without --json, then give --yes" in result.stderr
     assert carried(world) == BARE
 
 

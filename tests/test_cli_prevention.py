@@ -104,7 +104,7 @@ def test_the_history_shows_each_principal_with_its_denied_models_and_what_to_do(
     rosa, omar = denied[f"{ROLE}/CanvasRosa"], denied[f"{ROLE}/CanvasOmar"]
     assert (rosa["choice"], rosa["used_by"]) == ("list", ["research/rosa"])
     assert rosa["recommendation"] == (
-        f"add `{ROLE}/CanvasRosa` to `principals` of assignment 1, or make the role anew under "
+        f"add `{ROLE}/CanvasRosa` to `principals` of assignment 1, or create the role again under "
         f"`{ROLE}/canvas/approved/*`"
     )
     assert (omar["choice"], omar["used_by"]) == ("leave denied", ["analytics/omar"])
@@ -487,7 +487,7 @@ def test_without_calls_and_gaps_the_command_ends_with_0_and_still_says_what_to_v
     assert answer["unread"] == []
     assert any("Invoke*Agent" in action for one in answer["unseen"] for action in one["actions"])
     text = rolewarden("plan", "--prevention", *rules(account)).stdout
-    assert "no recorded call would be denied" in text
+    assert "the SCPs would deny none of the recorded calls" in text
     assert max(map(len, text.splitlines())) <= 80
 
 

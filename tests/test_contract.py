@@ -23,7 +23,8 @@ OLD = re.compile(
 """Words of the old contract. docs/explanation/architecture.md has their replacements."""
 
 OF_DRILLS = {
-    "heard", "SecondsToHear", "to hear a call", "every drill was heard in time", "EnforceFunction heard ",
+    "heard", "SecondsToHear", "to hear a call", "every drill was heard in time", "drill that was heard",
+    "EnforceFunction heard ",
 }  # fmt: skip
 """Texts in which "hear" has its one meaning of today: EnforceFunction receives the event of a drill."""
 

@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 import yaml
-from rolewarden.policies import DESCRIPTION, policy_arn
+from rolewarden.policies import policy_arn
 from rolewarden.record import RULES_CHANGES
 from rolewarden.verdicts import Verdict
 from rolewarden_cli.account import OperatorCalls
@@ -329,25 +329,6 @@ def test_a_missing_permission_stops_a_function_and_is_reported(account, local):
         account.iam.put_role_policy(**policy)
     account.iam.tag_role(RoleName="CanvasAnalytics", Tags=[{"Key": "again", "Value": "please"}])
     remediated(account, "CanvasAnalytics", ["no-generative-ai"], "TagRole")
-
-
-def test_a_removed_guardrail_is_detached_and_its_policy_deleted(account):
-    harmless = json.dumps({"Version": "2012-10-17", "Statement": {"Effect": "Deny", "Action": "s3:*", "Resource": "*"}})
-    old = account.iam.create_policy(
-        PolicyName="old", Path="/rolewarden/", PolicyDocument=harmless, Description=DESCRIPTION
-    )["Policy"]["Arn"]  # fmt: skip
-    account.iam.create_policy_version(PolicyArn=old, PolicyDocument=harmless, SetAsDefault=True)
-    account.iam.attach_role_policy(RoleName="BuildServer", PolicyArn=old)
-
-    def ask(**work):
-        body = json.dumps({"account": ACCOUNT_ID, **work})
-        account.sqs.send_message(QueueUrl=account.outputs["DetachQueue"], MessageBody=body, DelaySeconds=1)
-
-    ask(role="BuildServer", policies=["old"])
-    waited(lambda: old not in account.aws.attached_policies("BuildServer"), "BuildServer detached")
-    waited(lambda: account.history("BuildServer"), "the record of it")
-    ask(policy="old")
-    waited(lambda: account.aws.policy(old) is None, "the old policy deleted")
 
 
 @pytest.mark.parametrize("queue", ["SweepQueue", "WorkQueue", "PublishQueue"])

@@ -20,7 +20,7 @@ from rolewarden_local.scenes.seed import log, seed
 from typer.testing import CliRunner
 
 from tests.conftest import ROOT
-from tests.deployments import commands, recipe, run
+from tests.deployments import commands, recipe, resources, run
 from tests.stacks import instances, translated
 from tests.volume import volume
 
@@ -87,8 +87,7 @@ def stack_sets(region, members_call_as):
     """Account and Region of each stack of both StackSets, with its status."""
     cloudformation = client("cloudformation", region=region)
     found: dict[tuple[str, str], str] = {}
-    pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=STACK)
-    for resource in (each for page in pages for each in page["StackResourceSummaries"]):
+    for resource in resources(cloudformation):
         if resource["ResourceType"] == "AWS::CloudFormation::StackSet":
             call_as = members_call_as if resource["LogicalResourceId"] == "Members" else "SELF"
             name = resource["PhysicalResourceId"]
@@ -98,7 +97,7 @@ def stack_sets(region, members_call_as):
 
 
 def doctor(region):
-    """What `rolewarden doctor` finds not in order, without alarms: a role is unprotected, and nobody subscribed."""
+    """The findings of `rolewarden doctor`, without alarms: a role is unprotected, and nobody subscribed."""
     ran = CliRunner().invoke(app, ["doctor", "--region", region, "--json"])
     assert ran.stdout, ran.output
     checks = json.loads(ran.stdout)["checks"]

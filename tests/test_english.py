@@ -99,6 +99,27 @@ def test_a_phrase_of_the_old_style_is_found(text):
     assert counted([text])[0] > MOST
 
 
+def docstrings(source: str) -> Iterator[str]:
+    """The texts of a module that describe something: of the module itself, of classes, functions and constants."""
+    for node in ast.walk(ast.parse(source)):
+        body = getattr(node, "body", None)
+        for statement in body if isinstance(body, list) else []:
+            match statement:
+                case ast.Expr(value=ast.Constant(value=str(text))):
+                    yield text.strip()
+
+
+CLAUSE = re.compile(r"(What|Whatever|How|Who|Whoever|Whose|Which|Where|When|Why|That)\b")
+"""A beginning that makes a docstring a clause. A docstring is an action, or a noun phrase for a value."""
+
+
+@pytest.mark.parametrize("part", CODE)
+def test_docstrings_begin_with_an_action_or_a_noun(part):
+    files = [file for folder in CODE[part] for file in sorted(folder.rglob("*.py"))]
+    found = {file.name: text for file in files for text in docstrings(file.read_text("utf-8")) if CLAUSE.match(text)}
+    assert found == {}
+
+
 def test_plain_sentences_are_not_found():
     assert (
         counted(["What triggered the publication? The function attaches the policy, because the role lacks it."])[1]

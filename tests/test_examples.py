@@ -101,11 +101,50 @@ def test_the_workflow_judges_a_pull_request_and_writes_the_plan_as_a_comment(rep
     assert "    account 111122223333, us-east-1" in comment
 
 
+def workflow_steps():
+    """The workflow, and the command lines of its steps by name."""
+    workflow = yaml.safe_load((EXAMPLES / "github-actions/guardrails.yml").read_text(encoding="utf-8"))
+    return workflow, {step["name"]: step["run"] for step in workflow["jobs"]["judge"]["steps"] if "run" in step}
+
+
+def test_the_workflow_starts_again_when_the_label_is_added_and_an_old_label_approves_no_new_commit():
+    workflow, _ = workflow_steps()
+    assert {"opened", "synchronize", "labeled"} <= set(workflow[True]["pull_request"]["types"])
+    [condition] = [step["if"] for step in workflow["jobs"]["judge"]["steps"] if "label" in step.get("name", "")]
+    assert "github.event.action != 'labeled'" in condition
+    assert "pull_request.labels" not in condition
+
+
+def test_the_workflow_judges_a_pull_request_that_adds_the_file(repository):
+    base = repository(f"git rm -q {RULES} && git commit -q -m without && git rev-parse HEAD").stdout.strip()
+    repository(f"git checkout -q HEAD^ -- {RULES} && git commit -q -m new")
+    _, steps = workflow_steps()
+    for name in ("What the change means for access", "Write both as a comment", "Gained access needs a label"):
+        done = repository(steps[name], BASE=base, FILE=RULES)
+        assert done.returncode == 0, (name, done.stderr)
+        if "comment" in name:
+            assert "The file is new" in done.stdout
+
+
+@pytest.mark.parametrize("plan", [None, "a role\n" * 30_000])
+def test_the_workflow_comments_what_it_has_within_the_limit_of_a_comment(repository, plan, tmp_path):
+    _, steps = workflow_steps()
+    if plan:
+        (tmp_path / "repository/plan.txt").write_text(plan)
+    done = repository(steps["Write both as a comment"])
+    assert done.returncode == 0, done.stderr
+    assert ("gh pr comment" in done.stdout) is bool(plan)
+    assert len(done.stdout) < 65_536
+
+
 def test_the_hook_refuses_a_file_with_an_error(repository):
     [repo] = yaml.safe_load((EXAMPLES / "pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"]
     [hook] = repo["hooks"]
     assert re.search(hook["files"], RULES)
-    assert not re.search(hook["files"], "template.yaml")
+    # pre-commit gives every changed file that matches to one command, and `rolewarden check` takes one file.
+    assert not [
+        path for path in ("template.yaml", "guardrails.yaml", f"prod/{RULES}") if re.search(hook["files"], path)
+    ]
     line = f"{hook['entry']} {RULES}"
     assert repository(line).returncode == 0
     assert repository(f"echo 'guardrails: {{}}' > {RULES}; {line}").returncode == 2

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from rolewarden.guardrails_file import load
 from rolewarden.observing import banner
 from rolewarden.settings import AlertSettings
 from rolewarden_cli import options
+from rolewarden_cli.status import Status, SweepSeen
 from rolewarden_local.aws import ACCOUNT_ID
 from rolewarden_local.scenes.account import Account, print_roles
 from rolewarden_local.scenes.playground import hints
@@ -68,7 +70,7 @@ def test_plan_counts_what_each_promotion_would_change_and_could_not_protect(worl
     assert both["could_not"] == {"CanvasFull": "quota full"}
     text = words("plan", *rules(world))
     assert f"{BANNER} attaches and detaches nothing." in text
-    assert "all 2 of them 7 roles would change: CanvasAnalytics, CanvasAnalyticsSpaces" in text
+    assert "all of them 7 roles would change: CanvasAnalytics, CanvasAnalyticsSpaces" in text
     assert "1 role could not be protected: CanvasFull quota full: detach a policy that the role does not need" in text
     assert "Write `mode: enforce` into a guardrail, and deploy, to promote it." in text
 
@@ -105,17 +107,64 @@ def test_without_observe_mode_no_output_mentions_it(world_with):
 
 
 @pytest.mark.usefixtures("stack")
-def test_status_counts_observed_roles_apart_and_ends_well(world_with):
+def test_status_counts_observed_roles_apart_and_ends_with_2_until_they_are_enforced(world_with):
     world = world_with(ALL)
     world.sweep()
     world.work()
-    found = json_answer("status")
+    found = json_answer("status", exit_code=2)
+    assert found["observes"] is True
+    assert rolewarden("status", "--fail-on", "contested,unprotected,sweep").exit_code == 0
     assert found["unenforceable"] == []
     assert sorted(entry["about"] for entry in found["observed"])[:2] == ["CanvasAnalytics", "CanvasAnalyticsSpaces"]
     assert found["observed_guardrails"] == ["no-generative-ai", "only-nova-and-sonnet"]
     assert found["covered"] == 0
     assert BANNER in words("status")
     assert max(map(len, rolewarden("status").stdout.splitlines())) <= 80
+
+
+def test_status_is_not_well_while_nothing_enforces_although_each_role_has_its_guardrail():
+    at = datetime(2026, 11, 25, 15, tzinfo=UTC)
+    for observes in (0, 1):
+        sweep = SweepSeen(at, {"roles": 8, "seconds": 1, "observes": observes}, missed=False)
+        status = Status("111122223333", "us-east-1", at, sweep, None, 8, 0, (), (), 0)
+        assert status.conditions["observed"] is bool(observes)
+
+
+@pytest.fixture
+def renamed(world_with):
+    """Roles with the guardrail no-generative-ai, which is `renamed` and in observe mode now."""
+    world = world_with(BY_DOMAIN)
+    world.sweep()
+    world.work()
+    world = world_with(ALL.replace("no-generative-ai", "renamed"), keep=True)
+    world.sweep()
+    world.work()
+    return world
+
+
+@pytest.mark.usefixtures("stack")
+def test_status_offers_no_detachment_that_observe_mode_refuses(renamed):
+    assert renamed.attached("CanvasOmar")
+    text = words("status")
+    assert "they stay while every guardrail is in observe mode" in text
+    assert "`rolewarden detach`" not in text
+
+
+def test_detach_says_that_observe_mode_detaches_nothing(renamed):
+    assert "does not need no-generative-ai, and keeps it" in words("plan", *rules(renamed))
+    for roles in ((), ("CanvasOmar",)):
+        text = words("detach", *roles, *rules(renamed), "--yes")
+        assert "every guardrail is in observe mode, so Rolewarden detaches nothing" in text
+        assert "does not need" not in text
+        assert "needs its policies" not in text
+
+
+def test_the_last_line_of_the_plan_counts_the_roles_that_lack_only_observed_guardrails(world_with):
+    text = words("plan", *rules(world_with(ALL)))
+    assert "8 without a guardrail in observe mode" in text
+    assert "no governed role" not in text
+    text = words("plan", *rules(world_with(ONE)))
+    assert "3 without a guardrail in observe mode" in text
 
 
 @pytest.mark.usefixtures("stack")
@@ -125,11 +174,11 @@ def test_status_counts_the_events_that_would_have_been_remediated_since_observin
     world = world_with(ALL, keep=True)
     world.sweep()
     world.work()
-    assert "No event so far would have been remediated" in words("status")
+    assert "Rolewarden would have remediated none of the events so far" in words("status")
     world.enforce(world.detach("CanvasOmar", "no-generative-ai"))
     world.enforce(world.role_event("CanvasRosa"))
     world.enforce(world.role_event("CanvasFull"))
-    found = json_answer("status")["since_observing"]
+    found = json_answer("status", exit_code=2)["since_observing"]
     assert (found["remediated"], found["could_not"]) == (2, 1)
     assert re.search(r"Since 2026-.* UTC, 2 events would have been remediated, and 1 could not", words("status"))
     # What Rolewarden remediated meanwhile begins a new count.
@@ -138,7 +187,7 @@ def test_status_counts_the_events_that_would_have_been_remediated_since_observin
     world.enforce(world.role_event("CanvasRosa"))
     world = world_with(ALL, keep=True)
     world.sweep()
-    found = json_answer("status")["since_observing"]
+    found = json_answer("status", exit_code=2)["since_observing"]
     assert (found["remediated"], found["could_not"]) == (0, 0)
 
 
@@ -147,7 +196,7 @@ def test_a_full_role_that_a_fallback_boundary_would_protect_counts_as_remediated
     world = world_with(BOUNDARY)
     world.enforce(world.role_event("CanvasFull"))
     world.sweep()
-    found = json_answer("status")["since_observing"]
+    found = json_answer("status", exit_code=2)["since_observing"]
     assert (found["remediated"], found["could_not"]) == (1, 0)
 
 
@@ -172,7 +221,7 @@ def test_the_report_recommends_only_what_is_true_in_observe_mode(world_with, tmp
     text = " ".join(text.replace("`", " ").split())
     assert BANNER in text
     assert "In enforce mode, 7 roles would change, and 1 could not be protected. Since 2026-" in text
-    assert "0 events would have been remediated, and 1 could not." in text
+    assert "0 events would have been remediated, and 1 could not have been." in text
     assert "could not be protected in enforce mode: quota full" in text
     assert "write mode: enforce into the guardrail instead of" in text
     assert "if the stack does not remediate the role" not in text

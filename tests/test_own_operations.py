@@ -1,4 +1,4 @@
-"""Which calls of CloudFormation raise no alert: those of an operation on Rolewarden's own stack or StackSets."""
+"""The calls of CloudFormation that raise no alert: those of an operation on Rolewarden's own stack or StackSets."""
 
 from __future__ import annotations
 

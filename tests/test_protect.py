@@ -213,7 +213,7 @@ IF_ROOM = {
         **{"aws:RequestedRegion": "eu-west-3"},
     ),
 }
-"""What the SCP stops, and the boundary if it has room. tests/test_deployers.py tries every way to become a deployer."""
+"""The calls that the SCP stops. tests/test_deployers.py tries every way to become a deployer."""
 
 ACCOUNT_WIDE = [
     *on("organizations:LeaveOrganization logs:PutAccountPolicy", "*"),

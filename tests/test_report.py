@@ -54,7 +54,7 @@ WORDS = {
     (False, True, False): "denied by a service control policy",
     (False, False, False): "not allowed",
 }
-"""What a cell says, by whether a route is open, an SCP closes one, and a statement decides."""
+"""The text of a cell, by whether a route is open, an SCP closes one, and a statement decides."""
 
 
 def test_a_page_of_500_profiles_and_100_models_has_a_row_for_each_profile_and_the_decision_on_each_model(large):

@@ -135,7 +135,7 @@ def test_a_user_with_a_further_guardrail_has_it_only_in_sessions_of_apps(shared)
     world = shared(STRICTER)
     assert world.attached(ROLE) == {"except.nova", "only.none"}
     assert (user("ana"), user("carla")) == (set(), {NOVA})
-    assert job("ana") == {NOVA}, "a job carries no source identity, so the user escapes: the docs say so"
+    assert job("ana") == {NOVA}, "a job has no source identity, so the user escapes: the docs say so"
     world.sweep()
     assert reasons(world) == []
 
@@ -285,6 +285,22 @@ def test_a_forged_row_of_the_table_frees_no_user_of_a_role_that_has_the_guardrai
     assert "none" in world.attached(ROLE)
 
 
+@pytest.mark.parametrize("own", [True, False], ids=["the role is its own", "the role is that of its domain"])
+def test_a_user_of_the_same_name_whom_the_table_lacks_keeps_the_guardrail_for_everybody(shared, own):
+    world = shared(LOOSER)
+    arn = role_arn()
+    switch(world, domain=RESEARCH)
+    if not own:
+        world.sagemaker.update_domain(DomainId=RESEARCH, DefaultUserSettings={"ExecutionRole": arn})
+        world.enforce(world.event("UpdateDomain"))
+    world.iam.attach_role_policy(RoleName=ROLE, PolicyArn=f"arn:aws:iam::{ACCOUNT_ID}:policy/rolewarden/none")
+    # The event of this user profile has not arrived.
+    settings: Any = {"UserSettings": {"ExecutionRole": arn}} if own else {}
+    world.sagemaker.create_user_profile(DomainId=RESEARCH, UserProfileName="ana", **settings)
+    assert world.detacher.detach_from(ACCOUNT_ID, ROLE, ["none"])["detached"] == []
+    assert user("ana", RESEARCH) == set()
+
+
 @pytest.mark.parametrize(
     ("statements", "alone"),
     [
@@ -323,7 +339,7 @@ def test_the_plan_says_what_to_switch_on_and_what_it_costs(world_with):
         f"aws sagemaker list-apps --region {REGION} --domain-id-equals {ANALYTICS}",
         "stop all apps",
         "ExecutionRoleIdentityConfig=USER_PROFILE_NAME",
-        "carry no source identity",
+        "have no source identity",
     ):
         assert part in found["recommendation"]
     assert plan["told_apart"] == []
@@ -414,3 +430,27 @@ def test_each_part_of_a_long_list_is_for_the_same_users():
     assert len(policies) > 1
     for policy in policies:
         assert all("StringNotEqualsIgnoreCase" in one["Condition"] for one in statements_of(policy.document))
+
+
+def test_a_full_role_whose_users_can_no_longer_be_told_apart_is_reported(shared):
+    world = shared(LOOSER)
+    fill(world, 0)
+    [outcome] = set_trust(world, (SAGEMAKER, BOTH), (ROOT, BOTH))
+    assert (outcome["verdict"], outcome["reason"]) == ("unenforceable", "quota full")
+    assert "none" not in world.attached(ROLE), "the caller acts as a named user until a place is free: the docs say so"
+
+
+def test_a_domain_of_a_region_that_the_stack_does_not_cover_shares_the_exceptions_of_the_role(shared):
+    world = shared(LOOSER)
+    elsewhere = boto3.client("sagemaker", region_name="eu-west-1")
+    change: Any = {"DomainSettings": {"ExecutionRoleIdentityConfig": "USER_PROFILE_NAME"}}
+    made = elsewhere.create_domain(
+        DomainName="elsewhere", AuthMode="IAM", DefaultUserSettings={"ExecutionRole": role_arn()},
+        SubnetIds=["subnet-1"], VpcId="vpc-1", **change,
+    )  # fmt: skip
+    domain = made["DomainArn"].rpartition("/")[2]
+    for name in ("ana", "carla"):
+        elsewhere.create_user_profile(DomainId=domain, UserProfileName=name)
+    world.sweep()
+    in_other_region = [reached(apps.user_session("eu-west-1", ACCOUNT_ID, domain, name)) for name in ("ana", "carla")]
+    assert in_other_region == [{NOVA}, set()], "the docs say so"

@@ -217,3 +217,10 @@ def test_results_of_commands_use_the_common_json_writer():
     assert {file for file, name in names if name in {"as_dict", "to_dict", "as_json", "to_json"}} == {"answers.py"}
     printed = "print_document(json.dumps("
     assert [file.name for file in files if printed in file.read_text(encoding="utf-8")] == ["answers.py"]
+
+
+def test_the_resources_of_a_stack_are_read_from_every_page():
+    """The stack has more than 100 resources, and one call gives at most 100: the rest would not be tested."""
+    files = [file for folder in ("cli", "layers", "local", "tests", "bench") for file in (ROOT / folder).rglob("*.py")]
+    call = ".list_stack_" + "resources("
+    assert [str(file.relative_to(ROOT)) for file in files if call in file.read_text(encoding="utf-8")] == []

@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tomllib
 from functools import partial
 from hashlib import sha256
 
@@ -98,9 +97,22 @@ def test_a_release_has_the_wheel_the_stack_both_bills_and_the_site():
     assert [name for name in named if name not in said] == []
 
 
-def test_the_package_and_the_wheel_have_one_version():
-    with (ROOT / "pyproject.toml").open("rb") as file:
-        assert tomllib.load(file)["project"]["version"] == __version__
+def test_the_wheel_and_every_page_have_the_version_of_the_package(installed):
+    wheel = f"rolewarden-{__version__}-py3-none-any.whl"
+    assert installed.wheel.name == wheel
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.*"), ROOT / "Makefile"]
+    named = {
+        name for page in pages for name in re.findall(r"rolewarden-[^-\s]*-py3-none-any\.whl", page.read_text("utf-8"))
+    }
+    assert named == {wheel}
+
+
+def test_readme_changelog_and_security_policy_have_the_version_as_semantic_versioning_writes_it():
+    version = re.sub(r"rc(\d+)$", r"-rc.\1", __version__)
+    assert f"**Status: {version}" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f" {version}." in (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+    [newest, *_] = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert newest.rstrip(",") == version
 
 
 @pytest.fixture
@@ -188,7 +200,20 @@ def test_without_the_extra_one_line_names_it_and_its_installation(installed):
         assert (code, out) == (1, "")
         [line] = err.splitlines()
         assert "the extra `local`" in line
-        assert line.endswith("run `pip install 'rolewarden[local]'`")
+        assert line.endswith(f"run `pipx install --force './rolewarden-{__version__}-py3-none-any.whl[local]'`")
+
+
+def test_no_command_installs_rolewarden_by_its_name_from_an_index():
+    """No index has Rolewarden, so anybody could publish another package under the name."""
+    by_name = re.compile(
+        r"\b(?:install|run|--from|--with)(?: +-\S+)* +[\"']?rolewarden(?:\[|==|[\"'`]|\s*$)", re.MULTILINE
+    )
+    assert by_name.search("run `pip install 'rolewarden[local]'`")
+    assert by_name.search("pipx install --force rolewarden")
+    folders = [ROOT / name for name in ("cli", "docs", "examples", "functions", "layers", "local")]
+    files = [path for folder in folders for path in folder.rglob("*") if path.suffix in {".py", ".md", ".yml", ".yaml"}]
+    files += [*ROOT.glob("*.md"), ROOT / "Makefile"]
+    assert [path for path in files if by_name.search(path.read_text(encoding="utf-8"))] == []
 
 
 def test_the_local_aws_works(installed):

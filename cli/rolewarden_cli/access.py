@@ -163,7 +163,7 @@ class Row:
     - `bedrock_role`: the role that Canvas uses for Bedrock; empty without one.
     - `inherits`: whether the user profile uses its domain's role.
     - `source_identity`: the source identity of its sessions in apps, if a policy of the role asks for it. Empty for
-      every other row: a job, a shared space and a user without one carry none, and get what the domain's default user
+      every other row: a job, a shared space and a user without one have none, and get what the domain's default user
       gets.
     """
 
@@ -613,9 +613,9 @@ class _Asking:
         # A service control policy that the caller cannot read may tell models apart. With a few models, asking for each
         # of them costs little.
         each = self.judge.scps.documents is None and len(columns) <= MANY
+        signature = str if each else self._signature(key)
         for model in columns:
-            value = form.format(model.id)
-            alike[value if each else self._signature(key, value)].append(model)
+            alike[signature(form.format(model.id))].append(model)
         groups = list(alike.values())
 
         def ask(group: Sequence[Model]) -> Route:
@@ -631,19 +631,22 @@ class _Asking:
                     self.progress(f"{self.role.name}: {name}", done, len(groups))
                 yield from ((model, route) for model in group)
 
-    def _signature(self, key: str, value: str) -> object:
-        """A value that is equal for two values of `key` if every condition of every policy treats them alike."""
+    def _signature(self, key: str) -> Callable[[str], object]:
+        """A function with the same result for two values of `key` if every condition of every policy treats them alike.
+
+        It is made once for a key, because a model list has a thousand values and a policy has dozens of statements.
+        """
         documents = (*self.documents.values(), *self.judge.scps.known)
         if any(document.mentions(f"${{{key}") for document in documents):
-            return value
-        found = []
+            return str
+        tests: list[tuple[Callable[[str, str], bool], str]] = []
         for document in documents:
             for operator, patterns in document.conditions(key):
                 compare = _COMPARES.get(operator)
                 if compare is None or any("${" in pattern for pattern in patterns):
-                    return value
-                found += [compare(pattern, value) for pattern in patterns]
-        return tuple(found)
+                    return str
+                tests += [(compare, pattern) for pattern in patterns]
+        return lambda value: tuple(compare(pattern, value) for compare, pattern in tests)
 
     def _asked(self, actions: Sequence[str], resources: Sequence[str], context: Context = NO_CONTEXT) -> Asked:
         by_place: dict[object, list[str]] = defaultdict(list)

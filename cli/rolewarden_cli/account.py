@@ -355,7 +355,7 @@ class OperatorCalls:
         deployed = next(published, stack["CreationTime"]).timestamp()
         return DeployedStack(stack["StackName"], stack["StackId"], resources, parameters, deployed)
 
-    # What only `rolewarden plan --prevention` reads.
+    # The calls that only `rolewarden plan --prevention` makes.
 
     def event_history(
         self, region: str, key: str, value: str, since: datetime, turn: Callable[[], None]
@@ -389,7 +389,7 @@ class OperatorCalls:
                 return
             asked["NextToken"] = page["NextToken"]
 
-    # What only `rolewarden verify` calls.
+    # The calls that only `rolewarden verify` makes.
 
     def invoke_nothing(self, region: str, model: str) -> None:
         """Call a model with a request that no model accepts. Raises Refused, which says why, Gone and RetryLater.
@@ -447,7 +447,7 @@ class OperatorCalls:
         count = sum(int(found["SampleCount"]) for found in plain)
         return Measured(count, extended["p50"], extended["p95"], max(found["Maximum"] for found in plain))
 
-    # What only `rolewarden doctor` reads.
+    # The calls that only `rolewarden doctor` makes.
 
     def subscriptions(self, topic_arn: str) -> tuple[bool, ...]:
         """Whether each subscription of a topic is confirmed. Raises Refused and RetryLater.

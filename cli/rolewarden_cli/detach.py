@@ -34,13 +34,15 @@ class NothingReadError(RolewardenError):
 class Surplus:
     """The policies and boundaries to detach, by role, and the unused `policies` to delete afterwards, all by name.
 
-    `needed` has the named roles that need all of their policies, with the domains and user profiles that use them.
+    - `needed`: the named roles that need all of their policies, with the domains and user profiles that use them.
+    - `observes`: whether every guardrail is in observe mode, so that every policy stays, also one that no role needs.
     """
 
     account: str = field(metadata=HIDDEN)
     roles: Mapping[str, tuple[str, ...]]
     policies: tuple[str, ...]
     needed: Mapping[str, str] = field(default_factory=dict)
+    observes: bool = field(default=False, metadata=HIDDEN)
 
     def __bool__(self) -> bool:
         return bool(self.roles or self.policies)
@@ -67,8 +69,10 @@ def read(
     return inventory.take(connection, rules, progress, known=known.bindings if known else ())
 
 
-def surplus(found: Inventory, plan: Plan, only: Collection[str] = ()) -> Surplus:
+def surplus(found: Inventory, plan: Plan, only: Collection[str] = (), *, observes: bool = False) -> Surplus:
     """Find the policies that roles do not need. If `only` is not empty, it limits the roles.
+
+    `observes` says whether every guardrail is in observe mode. The plan then detaches nothing.
 
     Raises NothingReadError if something could not be read, because an unread subject can need any policy, or if a
     named role does not exist.
@@ -89,7 +93,8 @@ def surplus(found: Inventory, plan: Plan, only: Collection[str] = ()) -> Surplus
         unused &= {name for names in roles.values() for name in names}
     others = (found.roles.get(role.outcome.role) for role in plan.roles if role not in wanted)
     stay = {name for role in others if role for name in ours(found, role)}
-    return Surplus(found.account, roles, tuple(sorted(unused - stay)), _needed(found, plan, only))
+    needed = {} if observes else _needed(found, plan, only)
+    return Surplus(found.account, roles, tuple(sorted(unused - stay)), needed, observes)
 
 
 def _needed(found: Inventory, plan: Plan, only: Collection[str]) -> dict[str, str]:

@@ -1,8 +1,7 @@
-"""What `rolewarden doctor` checks: everything that can only be seen on the deployed stack, a line for each check."""
+"""The checks of `rolewarden doctor`: everything that can only be seen on the deployed stack, a line for each check."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -10,6 +9,7 @@ from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any
 
+from packaging.version import InvalidVersion, Version
 from rolewarden import __version__
 from rolewarden.errors import Refused
 from rolewarden.events import mapping as as_mapping
@@ -112,20 +112,24 @@ def _version(connection: Connection) -> list[Check]:
     answer = connection.calls.run(function, {"step": RULES}) if function else {}
     deployed = as_mapping(answer).get("version")
     if deployed == __version__:
-        return [Check(Level.OK, what, message=f"the stack has version {deployed}, as this command")]
-    if not isinstance(deployed, str) or _parts(deployed) < _parts(__version__):
-        has = f"has version {deployed}" if isinstance(deployed, str) else "does not say its version"
+        return [Check(Level.OK, what, message=f"the stack and this command have version {deployed}")]
+    stack = _as_version(deployed)
+    if stack is None or stack < Version(__version__):
+        has = f"has version {deployed}" if stack else "does not say its version"
         message = f"the stack {has}, and this command is for {__version__}"
         fix = f"upgrade the stack (docs/how-to/upgrade.md) with `{DEPLOY}` in the files of version {__version__}"
     else:
-        message = f"the stack has version {deployed}, and this command is for {__version__}"
-        fix = f"install the command of the stack: `pipx install --force ./rolewarden-{deployed}-py3-none-any.whl`"
+        message = f"the stack has version {stack}, and this command is for {__version__}"
+        fix = f"install the command of the stack: `pipx install --force ./rolewarden-{stack}-py3-none-any.whl`"
     return [Check(Level.FAIL, what, message=message, recommendation=fix)]
 
 
-def _parts(version: str) -> list[int]:
-    """The numbers of a version such as 0.1.0, in order."""
-    return [int(part) for part in re.findall(r"[0-9]+", version)]
+def _as_version(answer: object) -> Version | None:
+    """A version that a function answered. None if it is no version."""
+    try:
+        return Version(answer) if isinstance(answer, str) else None
+    except InvalidVersion:
+        return None
 
 
 def _rules(connection: Connection, rules: Rules | None) -> list[Check]:

@@ -72,7 +72,7 @@ class ExistsError(RolewardenError):
 
 
 class UnusableStartError(RolewardenError):
-    """No file that `init` can write passes its check; the message says what to do."""
+    """Each file that `init` can write fails its check; the message says what to do."""
 
 
 @dataclass

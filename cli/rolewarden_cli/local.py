@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from rolewarden import __version__
 from rolewarden.errors import RolewardenError
 
 from rolewarden_cli import shipped
@@ -28,7 +29,8 @@ def needs_extra() -> Iterator[None]:
         if name.startswith("rolewarden"):
             raise
         raise MissingExtraError(
-            f"the local AWS needs the extra `local`, and `{name}` is missing: run `pip install 'rolewarden[local]'`"
+            f"the local AWS needs the extra `local`, and `{name}` is missing: run "
+            f"`pipx install --force './rolewarden-{__version__}-py3-none-any.whl[local]'`"
         ) from None
 
 

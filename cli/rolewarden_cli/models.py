@@ -77,7 +77,8 @@ def models(connection: Connection, wanted: Sequence[str] = ()) -> Models:
         *(Model(name, JUMPSTART) for name in sorted(known.jumpstart, key=natural_key)),
     ]
     columns = tuple(_chosen(everything, wanted)) if wanted else tuple(everything)
-    unlisted = tuple(_unlisted(model, everything) for model in columns if model not in everything) if wanted else ()
+    offered = set(everything)
+    unlisted = tuple(_unlisted(model, everything) for model in columns if model not in offered)
     if listed != LIVE:
         profiles = {
             region: tuple(_likely(connection.aws.partition, connection.account, region, columns)) for region in regions

@@ -8,5 +8,6 @@ import re
 def natural_key(name: str) -> tuple[tuple[bool, int, str], ...]:
     """A key for sorting that compares the numbers in names as numbers, and letters without case."""
     parts = re.findall(r"[0-9]+|[^0-9]+", name)
-    return (*((not part.isdecimal(), int(part) if part.isdecimal() else 0, part.casefold()) for part in parts),
-            (False, -1, name))  # fmt: skip
+    numbers = [int(part) if re.fullmatch(r"[0-9]+", part) else None for part in parts]
+    keys = [(number is None, number or 0, part.casefold()) for number, part in zip(numbers, parts, strict=True)]
+    return (*keys, (False, -1, name))

@@ -92,7 +92,7 @@ class ObservedCall(NamedTuple):
 
 @dataclass
 class Made:
-    """How often a kind of call was made, and when first and last (UTC)."""
+    """The number of calls of a kind, with the times of the first and the last one (UTC)."""
 
     count: int
     first: datetime
@@ -217,7 +217,7 @@ _TAG = re.compile(r"""["']?key["']?\s*[:=]\s*["']?([^"',}]+)["']?,\s*["']?value[
 
 
 def _tags_of(text: str) -> list[dict[str, str]]:
-    """The tags in a text of Lake: as JSON, or in the form `[{key=a, value=b}]`. Which one it writes is not verified."""
+    """The tags in a text of Lake: as JSON, or in the form `[{key=a, value=b}]`. Its form is not verified."""
     return [{"key": key.strip(), "value": value.strip()} for key, value in _TAG.findall(text)]
 
 

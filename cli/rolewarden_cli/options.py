@@ -95,7 +95,9 @@ def rules_in(path: Path) -> Rules:
         with path.open("rb"):
             pass
     except FileNotFoundError:
-        raise UsageError(f"{path} does not exist: name your guardrails.yaml with --guardrails") from None
+        raise UsageError(
+            f"{path} does not exist: write it with `rolewarden init`, or name yours with --guardrails"
+        ) from None
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}: name a readable file with --guardrails") from None
     return load(path, today=today())
@@ -109,7 +111,9 @@ def local_rules(path: Path) -> Rules | None:
 def ask_agreement(account: str, as_json: bool) -> None:
     """Ask the user to confirm the changes. Raises NotAgreedError if the answer is no, or if the command cannot ask."""
     if as_json or not is_a_terminal():
-        raise NotAgreedError("cannot ask with --json or without a terminal: read `rolewarden plan`, then give --yes")
+        raise NotAgreedError(
+            "cannot ask with --json or without a terminal: read the list of changes without --json, then give --yes"
+        )
     try:
         if agrees(f"Make these changes in account {account}?"):
             return

@@ -447,7 +447,7 @@ def make(
 
 
 def _promotions(inventory: Inventory, needs: Needs, roles: Sequence[PlannedRole]) -> Iterator[Promotion]:
-    """What enforcing each guardrail in observe mode would change, and all of them together if there are several."""
+    """The changes that enforcing would make: of each guardrail in observe mode, and of all if there are several."""
     observed = needs.rules.observed
     for names in dict.fromkeys([*((name,) for name in observed), observed]):
         rules = promoted(needs.rules, names)

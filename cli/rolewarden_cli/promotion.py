@@ -14,7 +14,7 @@ from rolewarden_cli.history import Entry
 
 @dataclass(frozen=True)
 class Promotion:
-    """What enforcing guardrails would change that are in observe mode now.
+    """The changes that enforcing guardrails would make that are in observe mode now.
 
     - `guardrails`: the guardrails that change their mode together.
     - `would_change`: the roles that would get a policy or a fallback boundary.
@@ -93,7 +93,7 @@ def count_events(
 def in_words(events: ObservedEvents) -> str:
     """The counts as a sentence."""
     if events.since is None:
-        return "No event so far would have been remediated"
+        return "Rolewarden would have remediated none of the events so far"
     noun = "event" if events.remediated == 1 else "events"
     times = f"Since {events.since:%Y-%m-%d %H:%M} UTC, {events.remediated:,} {noun} would have been remediated"
-    return f"{times}, and {events.could_not:,} could not"
+    return f"{times}, and {events.could_not:,} could not have been"

@@ -1,8 +1,10 @@
 """Events in files, in the forms in which people have them.
 
-A file holds one JSON value or several (JSON lines), and can be compressed with gzip. A value is an event of
-EventBridge, a record of CloudTrail, a list of these, the `Records` of a trail's log file, the `Events` that
-`aws cloudtrail lookup-events` prints, or the `Messages` that `aws sqs receive-message` reads from a queue.
+A file holds one JSON value or several (JSON lines), and can be compressed with gzip. A value is one of these:
+
+- an event of EventBridge, a record of CloudTrail, or a list of these.
+- the `Records` of a trail's log file.
+- the `Events` that `aws cloudtrail lookup-events` prints, or the `Messages` that `aws sqs receive-message` prints.
 """
 
 from __future__ import annotations

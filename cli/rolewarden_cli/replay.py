@@ -209,7 +209,7 @@ class _Stage:
             differing = {}
 
     def _taken(self, queue: str) -> list[dict[str, Any]]:
-        """The messages of a queue, which are then gone. Empty if messages are not asked for."""
+        """The messages of a queue, which this call deletes from it. Empty if messages are not asked for."""
         if not queue:
             return []
         sqs, found = boto3.client("sqs", region_name=self._staged.region), []

@@ -1,7 +1,7 @@
-"""`rolewarden plan --prevention`: what the service control policies (SCPs) of models would deny to whom.
+"""`rolewarden plan --prevention`: the calls that the service control policies (SCPs) of models would deny.
 
-The statements of `rolewarden.prevention` decide about each recorded call, as they do after they are attached. So this
-module knows neither models nor guardrails.
+The statements of `rolewarden.prevention` decide about each recorded call in the same way as after their attachment. So
+this module knows neither models nor guardrails.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ UNSEEN = (
         "ask the users of Canvas, Studio and the console who works with an assistant",
     ),
 )
-"""What the event history cannot show.
+"""The kinds of calls that the event history cannot show.
 
 - https://docs.aws.amazon.com/bedrock/latest/userguide/logging-using-cloudtrail.html: the data events of Bedrock.
 - https://docs.aws.amazon.com/bedrock/latest/userguide/logging-cloudtrail-mantle.html: those of bedrock-mantle.
@@ -131,10 +131,10 @@ UNSEEN = (
 
 
 class Choice(StrEnum):
-    """What to do about a principal whose calls would be denied."""
+    """The recommended action for a principal whose calls would be denied."""
 
     LIST = "list"
-    """Add its ARN to `principals` of an assignment, or make the role anew under a path that the file lists."""
+    """Add its ARN to `principals` of an assignment, or create the role again under a path that the file lists."""
 
     LEAVE = "leave denied"
     """Change nothing: its own assignment denies the calls, or no exception is possible."""
@@ -145,7 +145,7 @@ class DeniedPrincipal:
     """A principal whose recorded calls the SCPs would deny.
 
     - `principal`: the ARN with the path, as `principals` takes it.
-    - `calls`, `models`, `regions`, `first`, `last`: its calls that would be denied. A call that names no model stands
+    - `calls`, `models`, `regions`, `first`, `last`: its calls that would be denied. A call that names no model is
       under `models` with its action.
     - `guardrail_needed`: whether all of them would be allowed if they name an Amazon Bedrock Guardrail. Their records
       do not say whether they do.
@@ -185,7 +185,7 @@ class WiderSubject:
 
 @dataclass(frozen=True)
 class Rollout:
-    """What attaching the SCPs would change in an account, from the calls of some days.
+    """The effect that attaching the SCPs would have in an account, from the calls of some days.
 
     - `source`: "event history", or the files that were read.
     - `records`: the number of records that were read.
@@ -266,7 +266,7 @@ def lookups(statements: Iterable[Statement], regions: Sequence[str], partition: 
 
 
 def _can_show(statement: Statement) -> bool:
-    """Whether records have what decides about a statement. They do not have the tags of the resource that is used."""
+    """Whether records have the values that decide about a statement. They do not have the tags of the used resource."""
     keys = [key for block in statement.get("Condition", {}).values() for key in block]
     return not any(key.startswith("aws:ResourceTag/") or key == GATED_KEY for key in keys)
 
@@ -305,7 +305,7 @@ def read_event_history(
 
 @dataclass(frozen=True)
 class Observation:
-    """What a reader wants to observe.
+    """The calls that a reader wants to observe.
 
     - `days`: the number of days of calls, until now.
     - `exports`: files or folders with calls, which take the place of the event history.
@@ -449,15 +449,15 @@ class _Decisions:
                 return Choice.LEAVE, f"assignment {number + 1}, which its subjects have, denies these calls, too"
             return Choice.LIST, self._listing(arn, number, account)
         return Choice.LIST, (
-            f"if this work is right, add `{arn}` to `principals` of an assignment with `guardrails: []`, or make the "
-            "role anew under a path that one lists; otherwise leave it denied"
+            f"if this work is right, add `{arn}` to `principals` of an assignment with `guardrails: []`, or create "
+            "the role again under a path that one lists; otherwise leave it denied"
         )
 
     def _listing(self, arn: str, number: int, account: str) -> str:
         assignment = self._rules.assignments[number]
         paths = [one for one in assignment.principals if one.endswith("/*") and account_of(one) == account]
-        anew = f", or make the role anew under `{paths[0]}`" if paths and ":role/" in arn else ""
-        return f"add `{arn}` to `principals` of assignment {number + 1}{anew}"
+        again = f", or create the role again under `{paths[0]}`" if paths and ":role/" in arn else ""
+        return f"add `{arn}` to `principals` of assignment {number + 1}{again}"
 
     def _assignment_denies(self, number: int, calls: Iterable[ObservedCall]) -> bool:
         """Whether the guardrails of an assignment deny all of these calls themselves."""

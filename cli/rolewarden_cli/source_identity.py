@@ -8,7 +8,7 @@ from rolewarden.verdicts import RECOMMENDATIONS, Reason
 
 HOW_TO = "docs/how-to/prevention.md, One user of a shared role"
 
-JOBS = "jobs, notebook instances and shared spaces of the role carry no source identity, or may carry none"
+JOBS = "jobs, notebook instances and shared spaces of the role have no source identity, or may have none"
 
 
 def recommendation(why: Obstacle, domain: Binding) -> str:
@@ -41,12 +41,12 @@ def recommendation(why: Obstacle, domain: Binding) -> str:
 
 
 def limits(shared: SharedProfile, use: SharedUse) -> str:
-    """What telling a user apart by the source identity does not cover."""
+    """The access that telling a user apart by the source identity does not cover."""
     found = []
     if use.only:
         found.append(
             f"{', '.join(use.only)} only in sessions of the user's apps: the user can get around it by a job, "
-            "because a job carries no source identity, or may carry none"
+            "because a job has no source identity, or may have none"
         )
     if use.free_of:
         found.append(f"jobs are denied as for the other users ({', '.join(use.free_of)})")

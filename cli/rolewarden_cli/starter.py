@@ -112,7 +112,7 @@ class DomainGroup:
 
 @dataclass(frozen=True)
 class FoundAccount:
-    """What `rolewarden init` found in an account.
+    """The findings of `rolewarden init` in an account.
 
     - `since`: the day from which on CloudTrail's event history was read. None if it was not read.
     - `unread`: a line for each part that could not be read.
@@ -314,7 +314,7 @@ _REST = (
     "#     until: 2030-01-31",
     '#     reason: "break-glass access, ticket SEC-123"',
     "",
-    "# Roles to which Rolewarden attaches nothing, whoever names them in a domain:",
+    "# Roles to which Rolewarden attaches nothing, even if a domain names them:",
     "# never_govern:",
     "#   - role: payments-*",
     "",

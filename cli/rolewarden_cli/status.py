@@ -106,6 +106,12 @@ class Status:
 
     @property
     @shown
+    def observes(self) -> bool:
+        """Whether every guardrail was in observe mode at the last sweep, so that the stack changes no role."""
+        return bool(self.last_sweep and self.last_sweep.completed.get("observes"))
+
+    @property
+    @shown
     def covered(self) -> int:
         """The number of protected roles: the governed roles without those that have a finding."""
         found = (*self.unenforceable, *self.observed)
@@ -131,6 +137,7 @@ class Status:
         return {
             "contested": bool(self.contested),
             "unprotected": bool(self.unenforceable),
+            "observed": bool(self.observed or self.observes),
             "sweep": not is_swept,
             "surplus": bool(sweep and (sweep.completed.get("surplus") or sweep.completed.get("unused_policies"))),
         }

@@ -1,7 +1,7 @@
 """`rolewarden detach --all`: remove the guardrails that a deleted stack left on the roles of an account.
 
-Nothing of the stack is needed: IAM lists the policies under Rolewarden's path, and the roles of each. A policy without
-Rolewarden's description belongs to somebody else and stays.
+The command does not need the stack: IAM lists the policies under Rolewarden's path, and the roles of each. A policy
+without Rolewarden's description belongs to another owner and stays.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def remove_left(
 ) -> Removed:
     """Detach the policies of `planned` from their roles, and then delete the policies if `deletes` is true.
 
-    What AWS refuses becomes a line of the result, and the other roles follow.
+    Each refusal of AWS becomes a line of the result, and the function continues with the other roles.
     """
     aws, recorder, account = connection.writer, recorder_of(connection), connection.account
     origin = of_operator(DETACH_COMMAND, connection.caller)

@@ -168,7 +168,7 @@ def test_each_reason_is_explained_and_used() -> None:
 
 
 def cited(entry: Any) -> str:
-    """What is wrong with the evidence of a line; empty if nothing is."""
+    """The fault in the evidence of a line; empty if it has none."""
     namespace, name = entry.action.split(":")
     if entry.evidence == AUTHORIZATION_DATA:
         return "" if DATA.actions.action_exists(namespace, name) else "is not in the authorization data"

@@ -1,4 +1,4 @@
-"""What CloudFormation and StackSets leave behind of their operations: events, calls in the trail, operations."""
+"""The traces of operations of CloudFormation and StackSets: events, calls in the trail, operations."""
 
 import json
 import time

@@ -36,8 +36,8 @@ class Command(NamedTuple):
     """A row of the table: the line in the list of commands, and the meanings of its exit codes.
 
     - `done`: the meaning of exit code 0.
-    - `conditions`: what can end the command with exit code 2, by name. Empty if the command never exits with 2.
-    - `error`: the meaning of exit code 1 for this command. What all commands share is in `ExitCode`.
+    - `conditions`: the reasons for exit code 2, by name. Empty if the command never exits with 2.
+    - `error`: the meaning of exit code 1 for this command. `ExitCode` has the meanings that all commands share.
     """
 
     summary: str
@@ -137,6 +137,7 @@ COMMANDS = {
         {
             "contested": Condition("a role is contested"),
             "unprotected": Condition("a role is unprotected"),
+            "observed": Condition("a guardrail in observe mode leaves a role unprotected, or enforces nothing"),
             "sweep": Condition("the last sweep is missing, overdue or incomplete"),
             "surplus": Condition("a role has policies that it does not need", is_default=False),
         },

@@ -114,7 +114,7 @@ def _show_limits(out: Console, found: AccessMatrix) -> None:
     if any(row.source_identity for row in found.rows):
         out.print(
             "A row with `as NAME` counts for sessions of this user's apps only. Jobs, notebook instances and shared "
-            "spaces carry no source identity, or may carry none, and get what the default user of the domain gets."
+            "spaces have no source identity, or may have none, and get what the default user of the domain gets."
         )
         out.print()
 

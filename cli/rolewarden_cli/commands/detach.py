@@ -57,7 +57,7 @@ def run_detach(  # noqa: PLR0913, PLR0917 - each parameter is an option
         at = connection.stack.deployed if connection.stack else None
         today = options.today()
         plan = make(connection.aws, found, rules, today, deployed=deployed, stack=same, last_deployment=at)
-    unneeded = surplus(found, plan, role or ())
+    unneeded = surplus(found, plan, role or (), observes=rules.observes)
     if not as_json:
         show_surplus(console.console(), unneeded)
     if unneeded and not yes:
@@ -101,7 +101,8 @@ def show_left(out: Console, found: LeftPolicies, *, deletes: bool) -> None:
     if not found:
         out.print("the account has no policy of Rolewarden")
     elif found.policies and not deletes:
-        out.print(f"{counted(len(found.policies), 'policy', 'policies')} stay in IAM: --delete-policies deletes them")
+        stay, them = ("policy stays", "it") if len(found.policies) == 1 else ("policies stay", "them")
+        out.print(f"{len(found.policies):,} {stay} in IAM: --delete-policies deletes {them}")
 
 
 def show_surplus(out: Console, found: Surplus) -> None:
@@ -114,7 +115,12 @@ def show_surplus(out: Console, found: Surplus) -> None:
     for role, users in found.needed.items():
         line = f"{role} needs its policies, because {users} uses it: take the role away there, or list it under "
         out.print(indented(Text(f"{line}`never_govern` in guardrails.yaml and deploy; then run the command again"), 2))
-    if not (found or found.needed):
+    if found.observes:
+        out.print(
+            "every guardrail is in observe mode, so Rolewarden detaches nothing: enforce a guardrail first, or "
+            "delete the stack and use --all"
+        )
+    elif not (found or found.needed):
         out.print("no role has a policy or boundary of Rolewarden that it does not need")
 
 

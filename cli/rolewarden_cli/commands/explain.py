@@ -76,7 +76,7 @@ def show_explanation(out: Console, found: Explanation) -> None:
     """Print the decision, its routes, and the statements that decided."""
     allowed = found.decision.allowed
     if not found.is_listed:
-        out.print(Text.assemble("No list has the model ", (found.model.id, "bold"), ". If it exists:"))
+        out.print(Text.assemble("The model ", (found.model.id, "bold"), " is on none of the lists. If it exists:"))
     can = ("can use" if allowed else "cannot use", color(allowed))
     out.print(Text.assemble((found.role, "bold"), " ", can, " ", (found.model.id, "bold")))
     out.print(_use_and_verdict(found))
@@ -95,7 +95,7 @@ def show_explanation(out: Console, found: Explanation) -> None:
         _show_reasons(out, numbers, reasons, recorded=found.recorded)
     for user in found.users:
         word = Text("yes" if user.allowed else "no", color(user.allowed))
-        out.print(heading(f"{user.user_profile} is told apart by the source identity"))
+        out.print(heading(f"{user.user_profile} is distinguished by the source identity"))
         out.print(indented(Text.assemble(word, f"  in sessions of the user's apps: {user.limits}"), 2))
     show_unread(out, found.unread)
 

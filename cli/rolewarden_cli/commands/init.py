@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -129,7 +130,7 @@ def _number(question: str, given: int | None, *, ask: bool) -> int:
         return given
     while ask:
         answer = options.answer(question, str(CALL_DAYS))
-        if answer.isascii() and answer.isdecimal() and int(answer) <= 90:
+        if re.fullmatch(r"[0-9]{1,2}", answer) and int(answer) <= 90:
             return int(answer)
         print_line(f"`{answer}` is no answer: write a number from 0 to 90", stderr=True)
     return CALL_DAYS

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 from rolewarden.bindings import EMR_ACCESS, EMR_RUNTIME, MODEL_REGISTER, ROLE, RSTUDIO, USER_PROFILE, Binding
 from rolewarden.guardrails import Rules
-from rolewarden.verdicts import RECOMMENDATIONS, Verdict
+from rolewarden.verdicts import RECOMMENDATIONS, Remediation, Verdict
 
 from rolewarden_cli import console, options
 from rolewarden_cli.answers import print_json
@@ -155,7 +155,7 @@ def show_rollout(out: Console, found: Rollout) -> None:
     show_unread(out, found.unread)
     out.print()
     denied = f"{counted(found.calls, 'call')} of {counted(len(found.denied), 'principal')} would be denied"
-    out.print(Text(denied if found.denied else "no recorded call would be denied", "bold"))
+    out.print(Text(denied if found.denied else "the SCPs would deny none of the recorded calls", "bold"))
 
 
 def show_plan(out: Console, plan: Plan, *, everything: bool = False, ends: bool = True) -> None:
@@ -200,13 +200,13 @@ def show_plan(out: Console, plan: Plan, *, everything: bool = False, ends: bool 
 
 
 def _show_promotions(out: Console, plan: Plan) -> None:
-    """What enforcing the guardrails in observe mode would change."""
+    """Print the changes that enforcing the guardrails in observe mode would make."""
     if not plan.promotions:
         return
     out.print(heading("in enforce mode instead of observe mode"))
     for found in plan.promotions:
         is_one = len(found.guardrails) == 1
-        name = found.guardrails[0] if is_one else f"all {len(found.guardrails)} of them"
+        name = found.guardrails[0] if is_one else "all of them"
         would, not_ = counted(len(found.would_change), "role"), counted(len(found.could_not), "role")
         out.print(indented(Text(name, "bold"), 2))
         out.print(indented(f"{would} would change{_named(found.would_change)}", 4))
@@ -233,7 +233,7 @@ def _show_policies(out: Console, plan: Plan) -> None:
 
 
 def _show_removed(out: Console, plan: Plan) -> None:
-    """What happens to the policies of guardrails that were removed from guardrails.yaml or renamed."""
+    """Print the policies of guardrails that were removed from guardrails.yaml or renamed."""
     if plan.unused:
         out.print(heading("policies of guardrails that were removed or renamed"))
     for name in plan.unused:
@@ -247,7 +247,7 @@ def _show_removed(out: Console, plan: Plan) -> None:
             text = "is attached to no role, and is deleted"
         out.print(indented(Text.assemble((name, "bold"), f"  {text}"), 2))
     if any(plan.with_policy(name) for name in plan.unused):
-        text = "Until then, it counts against the quota of attached policies. Nothing restores its text any more."
+        text = "Until then, it counts against the quota of attached policies. Rolewarden no longer restores its text."
         out.print(indented(text, 2))
 
 
@@ -433,10 +433,12 @@ def _show_outside(out: Console, plan: Plan) -> None:
 def _sum_of(plan: Plan) -> Text:
     after = Counter(role.outcome.verdict for role in plan.roles)
     stay = sum(role.outcome.before is Verdict.COMPLIANT and not role.changes for role in plan.roles)
+    observed = sum(role.outcome.remediation == Remediation.OBSERVED and not role.changes for role in plan.roles)
     parts = [
         (len(plan.changed_policies), counted(len(plan.changed_policies), "policy", "policies") + " to write"),
         (len(plan.changed_roles), counted(len(plan.changed_roles), "role") + " to change"),
         (stay, f"{stay:,} compliant"),
+        (observed, f"{observed:,} without a guardrail in observe mode"),
         (len(plan.with_surplus), f"{counted(len(plan.with_surplus), 'role')} with surplus policies"),
         (after[Verdict.EXEMPT], f"{after[Verdict.EXEMPT]} exempt"),
         (after[Verdict.UNENFORCEABLE], f"{after[Verdict.UNENFORCEABLE]} cannot be protected"),

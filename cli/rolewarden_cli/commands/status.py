@@ -21,6 +21,8 @@ from rolewarden_cli.promotion import in_words
 from rolewarden_cli.stack import RESTORE
 from rolewarden_cli.status import OLD_AFTER, Status, read_status
 
+REMOVE = "`rolewarden detach` shows and removes them"
+
 
 @of_an_account
 def run_status(
@@ -46,7 +48,7 @@ def run_status(
 def show_status(out: Console, found: Status) -> None:
     """Print the state of the deployed stack."""
     out.print(Text(f"account {found.account}, {found.region}", "bold"))
-    show_banner(out, banner(found.observed_guardrails, every=False))
+    show_banner(out, banner(found.observed_guardrails, every=found.observes))
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(width=13)
     grid.add_column(overflow="fold")
@@ -102,7 +104,8 @@ def _surplus(found: Status) -> RenderableType:
     if unused := sweep.completed.get("unused_policies", 0):
         names = few(sweep.unused_policies, of=unused)
         parts.append(f"{counted(unused, 'unused policy', 'unused policies')}: {names}")
-    return lines(*parts, "`rolewarden detach` shows and removes them") if parts else "none"
+    fix = "they stay while every guardrail is in observe mode" if found.observes else REMOVE
+    return lines(*parts, fix) if parts else "none"
 
 
 def _coverage(found: Status) -> str:

@@ -79,7 +79,7 @@ class ReportAnswer:
 
     @property
     def any_model(self) -> str:
-        """How many people can use a model."""
+        """The number of people who can use a model."""
         number, people = self.people.number(Reach.EVERY, Reach.SOME), self.people.number()
         if not people:
             return "The report has no person: no user profile uses a role of an account."
@@ -88,7 +88,7 @@ class ReportAnswer:
 
     @property
     def every_model(self) -> str:
-        """How many people can use every model, and why."""
+        """The number of people who can use every model, and the reasons."""
         number = self.people.number(Reach.EVERY)
         if not number:
             return "0 people can use every model."
@@ -122,7 +122,7 @@ class ReportAnswer:
 
     @property
     def covered(self) -> str:
-        """How many roles have the guardrails that they need."""
+        """The number of roles that have the guardrails that they need."""
         if not self.governed:
             return "No role needs a guardrail."
         have = self.verdicts[Verdict.COMPLIANT]

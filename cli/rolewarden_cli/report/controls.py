@@ -102,7 +102,7 @@ AWS_CONTROLS = (
     AwsControl(
         "AWS Security Hub CSPM, AWS Config", "IAM.1, iam-policy-no-statements-with-admin-access",
         "A customer managed policy does not allow every action on every resource.",
-        "It looks at one policy. This report shows what all policies of a role together allow for each model.",
+        "It evaluates one policy. This report shows what all policies of a role together allow for each model.",
         _IAM_CONTROLS,
     ),
     AwsControl(

@@ -1,4 +1,4 @@
-"""What the history proves: the times in which roles were unprotected, tampering, and whether Rolewarden worked."""
+"""The evidence of the history: the times in which roles were unprotected, tampering, and whether Rolewarden worked."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _TAMPERING = {
     Reason.TAGGED.value: "set a tag that decides about guardrails, without permission by guardrails.yaml",
     Reason.EXEMPT_TRUST.value: "let other callers assume an exempt role",
 }
-"""What a caller did, by the reason of a finding about the account."""
+"""The action of a caller, by the reason of a finding about the account."""
 
 _PARTS_OF_PATH = {Reason.UNHEARD.value, Reason.NOT_ENTERED.value, Reason.LEFT.value, Reason.NOT_DELEGATED.value}
 """The reasons of findings that say that Rolewarden could not work in an account."""
@@ -87,7 +87,7 @@ class Tampering:
 
 @dataclass(frozen=True)
 class Regularity:
-    """How regular something happened: how often, and the longest time without it within the period of the report."""
+    """The regularity of something: its number, and the longest time without it within the period of the report."""
 
     what: str
     place: str
@@ -182,7 +182,7 @@ def find_tampering(history: Iterable[Entry]) -> tuple[Tampering, ...]:
 
 
 def _deed(entry: Entry) -> str:
-    """What the caller of an entry did, in words; empty if it was no tampering."""
+    """The action of the caller of an entry, in words; empty if it was no tampering."""
     if entry.kind == RoleRemediated.detail_type and entry.event in _REMOVALS:
         return "took a guardrail from a role"
     if entry.kind == PolicyRestored.detail_type:
@@ -193,7 +193,7 @@ def _deed(entry: Entry) -> str:
 
 
 def find_regularity(account: AccountReport, since: datetime) -> tuple[Regularity, ...]:
-    """How regular the account was swept, and how regular EnforceFunction heard drills, by region.
+    """The regularity of the sweeps of the account, and of the drills that EnforceFunction heard, by region.
 
     The longest time without a drill begins with the first drill of the period, because the stack may be younger.
     """

@@ -1,4 +1,4 @@
-"""Who can use which models: the people of the accounts by the roles that they use.
+"""The models that people can use: the people of the accounts by the roles that they use.
 
 A person is a user profile of a SageMaker domain. People with the same roles reach the same models.
 """
@@ -21,7 +21,7 @@ from rolewarden_cli.report.model import WORST, AccountReport, Report
 
 
 class Reach(StrEnum):
-    """How many of the evaluated models somebody can use."""
+    """The number of evaluated models that a person can use."""
 
     EVERY = "every model"
     SOME = "some models"
@@ -58,7 +58,7 @@ class RoleUse:
 
     @property
     def reach(self) -> Reach:
-        """How many of the evaluated models the roles reach."""
+        """The number of evaluated models that the roles reach."""
         if not self.models:
             return Reach.NONE
         return Reach.EVERY if len(self.models) == self.evaluated else Reach.SOME

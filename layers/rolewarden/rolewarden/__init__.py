@@ -3,7 +3,8 @@
 docs/explanation/architecture.md lists the modules and defines the terms.
 """
 
-__version__ = "0.1.0"
+__version__ = "1.0.0rc1"
+"""The version, in the form of Python packages. The wheel, `--version`, the report and `doctor` read it here."""
 
 POLICY_PATH = "/rolewarden/"
 """IAM path of Rolewarden's guardrail policies and of its functions' roles."""

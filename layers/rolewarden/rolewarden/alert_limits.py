@@ -20,11 +20,13 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from rolewarden.alert import AlertKey
 from rolewarden.calls import WritesItems
 from rolewarden.clock import Clock
+from rolewarden.record import logger
 
 WINDOW_SECONDS = 3600
 """Seconds for which an alert counts as sent."""
@@ -98,7 +100,7 @@ class AlertLimits:
         `is_verified` says that CloudTrail has the call. Such an alert has limits of its own.
         """
         now, item = self.clock.now(), alert_digest(key)
-        [row] = self._rows("alert", item) or [{}]
+        row = next((row for row in self._rows("alert", item) if row["item"] == item), {})
         # A row that counts for longer than an hour is not Rolewarden's. It would silence the alert.
         if now < row.get("closes", 0) <= now + WINDOW_SECONDS + SKEW_SECONDS:
             self._add("alert", item, "repeats")
@@ -141,8 +143,8 @@ class AlertLimits:
         now = self.clock.now()
         alerts, limits = ([row for row in self._rows(of) if row["closes"] <= now] for of in ("alert", "limit"))
         return Counted(
-            [(str(row["headline"]), int(row["repeats"])) for row in alerts if row.get("repeats")],
-            [(str(row["name"]), int(row["beyond"])) for row in limits if row.get("beyond")],
+            [(str(row.get("headline", "?")), int(row["repeats"])) for row in alerts if row.get("repeats")],
+            [(str(row.get("name", "?")), int(row["beyond"])) for row in limits if row.get("beyond")],
             [{"scope": row["scope"], "item": row["item"]} for row in (*alerts, *limits)],
         )
 
@@ -151,7 +153,9 @@ class AlertLimits:
         self.aws.write_newer(self.table, (), counted.keys, at=self.clock.now())
 
     def _rows(self, scope: str, item: str = "") -> list[dict[str, Any]]:
-        return self.aws.query(self.table, {"scope": scope}, begins=("item", item))
+        """The rows of a scope. A row without its end is one that was deleted while another function added to it."""
+        rows = self.aws.query(self.table, {"scope": scope}, begins=("item", item))
+        return [{"closes": 0, **row} for row in rows if _has_numbers(row)]
 
     def _add_kind(self, limit: Limit, now: float) -> int:
         row = {"closes": int(now + WINDOW_SECONDS), "name": limit.name}
@@ -176,6 +180,15 @@ class AlertLimits:
     def _set_end(self, scope: str, item: str, seconds: int) -> None:
         closes = int(self.clock.now()) + seconds
         self.aws.update(self.table, {"scope": scope, "item": item}, "SET closes = :closes", {":closes": closes})
+
+
+def _has_numbers(row: Mapping[str, Any]) -> bool:
+    """Whether the numbers of a row are numbers. Any other row is logged, and counts as missing."""
+    wrong = [name for name in ("closes", "repeats", "beyond") if not isinstance(row.get(name, 0), int | Decimal)]
+    if wrong:
+        key = {name: str(row.get(name))[:200] for name in ("scope", "item")}
+        logger.error("a row of the alerts table has another form and counts as missing", extra=key | {"wrong": wrong})
+    return not wrong
 
 
 def _limits(key: AlertKey, *, is_verified: bool) -> list[Limit]:

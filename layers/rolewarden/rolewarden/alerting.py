@@ -4,9 +4,9 @@ Every event can be forged or repeated by a caller, so it is an alert only in the
 
 - an event of Rolewarden, if the history has its row. Each row is one alert at most.
 - a CloudTrail record of an account that the stack covers, about a part of Rolewarden or a trail. The event bus accepts
-  such an event from CloudTrail only. A call of the own stack is no alert, and neither is a call that named nothing that
-  exists. A change to a trail is one only if the other trails do not log the events that Rolewarden needs. What the
-  record says about a trail counts, and not how the trail is when this function reads it.
+  such an event from CloudTrail only. A call of the own stack is not an alert. The same is true of a call that named
+  nothing that exists. A change to a trail is an alert only if the other trails do not log the events that Rolewarden
+  needs. The record of the call decides, and not the state of the trail when this function reads it.
 
 `rolewarden.alert_limits` decides which of them are sent, which are counted, and which wait until CloudTrail shows their
 call (`rolewarden.held_alerts`).
@@ -56,10 +56,10 @@ _TOO_MANY = "too many different alerts"
 """The answer about an alert that a limit leaves out."""
 
 LOOK_SECONDS = 300
-"""Seconds between two looks at CloudTrail's event history."""
+"""Seconds between two readings of CloudTrail's event history."""
 
-_LOOK = "look at the event history"
-"""The key of the row that keeps two looks apart."""
+_LOOK = "read the event history"
+"""The key of the row that keeps two readings apart."""
 
 _HELD = "held until CloudTrail shows the call"
 """The answer about an alert that waits for its call."""

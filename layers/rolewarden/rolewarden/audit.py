@@ -36,10 +36,10 @@ SETTLED = timedelta(minutes=20)
 has written its row or has ended."""
 
 OVERLAP = timedelta(minutes=40)
-"""How much of the previous audit's time each audit covers again, because CloudTrail guarantees no time of delivery."""
+"""The time of the previous audit that each one covers again, because CloudTrail guarantees no time of delivery."""
 
 FIRST = timedelta(hours=6)
-"""How far the first audit of an account goes back."""
+"""The time that the first audit of an account covers."""
 
 MOST = timedelta(hours=6)
 """The longest time that one audit covers, because LookupEvents gives fifty calls a page and two pages a second."""

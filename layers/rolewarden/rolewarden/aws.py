@@ -368,7 +368,7 @@ class Aws:
         return str(self._policy(policy_arn).get("Description", ""))
 
     def policy_created(self, policy_arn: str) -> float:
-        """When a policy was created, in seconds of the epoch; 0 if the policy does not exist."""
+        """The creation time of a policy, in seconds of the epoch; 0 if the policy does not exist."""
         found = self._policy(policy_arn)
         return float(found["CreateDate"].timestamp()) if found else 0.0
 
@@ -808,11 +808,11 @@ class Aws:
         return str(self._stack(stack_id)["StackStatus"])
 
     def stack_created(self, stack_id: str) -> float:
-        """When the creation of a stack of this region began, in seconds of the epoch. Raises RetryLater."""
+        """The start of the creation of a stack of this region, in seconds of the epoch. Raises RetryLater."""
         return float(self._stack(stack_id)["CreationTime"].timestamp())
 
     def stack_updated(self, stack_id: str) -> float:
-        """When the last update of a stack began, or its creation if it had no update. Raises RetryLater."""
+        """The start of the last update of a stack, or of its creation if it had no update. Raises RetryLater."""
         stack = self._stack(stack_id)
         return float(stack.get("LastUpdatedTime", stack["CreationTime"]).timestamp())
 
@@ -821,7 +821,7 @@ class Aws:
             return self._cloudformation.describe_stacks(StackName=stack_id)["Stacks"][0]
 
     def stack_published(self, stack: str) -> float | None:
-        """When CloudFormation last published the guardrails of a stack; None if it never did. Raises RetryLater."""
+        """The time of the last publication of a stack's guardrails; None if it had none. Raises RetryLater."""
         try:
             with of_our_own():
                 calls = self._cloudformation

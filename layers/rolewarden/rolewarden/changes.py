@@ -314,7 +314,7 @@ def _guardrails(effects: Effects, old: Rules, new: Rules) -> Iterator[GuardrailC
 
 
 def _on_roles(earlier: str, new: Rules, *, later: str = "") -> str:
-    """What happens to the policies of a guardrail that the rules `new` do not have, or have under the name `later`."""
+    """The effect on the policies of a guardrail that the rules `new` do not have, or have under the name `later`."""
     first = f"roles get {later} first, and " if later else ""
     if later and new.guardrails[later].mode is Mode.OBSERVE:
         first = f"no role gets {later}, which is in observe mode, and "

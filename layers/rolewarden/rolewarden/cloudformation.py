@@ -87,7 +87,7 @@ class OwnStack(NamedTuple):
             )
 
     def failed_creation(self, aws: ReadsStacks) -> float:
-        """When the creation of the stack began, if CloudFormation rolls it back; otherwise 0. Raises RetryLater."""
+        """The start of the creation of the stack if CloudFormation rolls it back; otherwise 0. Raises RetryLater."""
         return aws.stack_created(self.id) if aws.stack_status(self.id) == ROLLS_BACK_CREATION else 0.0
 
     def _is_answer_address(self, url: object, region: str, partition: str) -> bool:

@@ -33,7 +33,7 @@ CONFIRMED = timedelta(days=1)
 (https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-retry-policy.html)."""
 
 BEFORE = timedelta(minutes=20)
-"""How much earlier than its event a row can be. A function writes all its rows at the end, after 15 minutes at most."""
+"""The lead that a row can have over its event. A function writes all its rows at the end, after 15 minutes at most."""
 
 _OF_ROW = frozenset({"about", "named", "at", "kind", "expires"})
 """The attributes of a row that its event does not have."""

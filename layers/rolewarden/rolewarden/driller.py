@@ -12,7 +12,7 @@ The result has a list `drills` with an entry for each call: `account`, `region`,
 (seconds of the epoch) and, if AWS refused the call, `refused`.
 
 The account in an event is a hint: only an account that the stack covers is drilled. Anyone can put `Sweep Completed` on
-the bus. So an event leads to one pulse in PULSE_SECONDS, and no two full drills of an account run at once.
+the bus. So an event leads to one pulse in PULSE_SECONDS, and two full drills of an account never run at once.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ IAM_EVENTS = ROLE_EVENTS | POLICY_EVENTS
 
 
 class Ignored(StrEnum):
-    """Why an event triggers no evaluation."""
+    """The reason why an event triggers no evaluation."""
 
     NOT_AN_API_CALL = "not a CloudTrail record of an API call"
     FAILED_CALL = "the call failed and changed nothing"
@@ -82,7 +82,7 @@ class TagChange(NamedTuple):
 
 
 class EvaluationRequest(NamedTuple):
-    """What an event asks Rolewarden to evaluate.
+    """The resource that Rolewarden must evaluate after an event.
 
     - `role`, `subject`, `policy`: one of them is set, or none if `ignored` is set.
     - `ignored`: why the event triggers no evaluation. None if it triggers one.
@@ -146,7 +146,7 @@ EVENT, INGESTED = "event", "ingested"
 
 
 class Arrival(NamedTuple):
-    """When an event arrived, in seconds of the epoch. `ingested` is None if the rule did not say it."""
+    """The arrival time of an event, in seconds of the epoch. `ingested` is None if the rule did not say it."""
 
     started: float
     ingested: float | None = None
@@ -226,7 +226,7 @@ def _parsed(event: Any, regions: Collection[str]) -> EvaluationRequest:
 
 
 def _reason_to_ignore(call: str, source: str, detail: Mapping[str, Any], elsewhere: bool) -> Ignored | None:
-    """Why a call triggers no evaluation, whatever it is about. `elsewhere`: it was made in another region."""
+    """The reason why a call never triggers an evaluation. `elsewhere`: it was made in another region."""
     known = {
         ("aws.sagemaker", "sagemaker.amazonaws.com"): SAGEMAKER_EVENTS,
         ("aws.iam", "iam.amazonaws.com"): IAM_EVENTS,

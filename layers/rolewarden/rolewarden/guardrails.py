@@ -21,14 +21,14 @@ class Mode(StrEnum):
 
 
 class SurplusPolicies(StrEnum):
-    """What happens to guardrails that a role no longer needs: they stay attached, or a sweep has them detached."""
+    """The setting for guardrails that a role no longer needs: they stay, or a sweep requests their detachment."""
 
     KEEP = "keep"
     DETACH = "detach"
 
 
 class Fallback(StrEnum):
-    """What takes the place of guardrails on a role with a full quota: nothing, or a permissions boundary."""
+    """The replacement for guardrails on a role with a full quota: nothing, or a permissions boundary."""
 
     NONE = "none"
     BOUNDARY = "boundary"
@@ -53,7 +53,7 @@ class Allowance(StrEnum):
 
 
 class Routes(StrEnum):
-    """Which access paths to a model a guardrail closes: all known ones, or only those that Canvas itself uses."""
+    """The access paths to a model that a guardrail closes: all known ones, or only those that Canvas itself uses."""
 
     ALL = "all"
     CANVAS = "canvas"

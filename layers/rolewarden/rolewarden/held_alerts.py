@@ -72,6 +72,18 @@ class LateAlerts(NamedTuple):
     examples: list[tuple[str, str]]
 
 
+class _Numbers(NamedTuple):
+    """The numbers of an account and region in an hour. `closes` is the time of the summary."""
+
+    item: str
+    account: str
+    region: str
+    hour: int
+    closes: int
+    held: int
+    sent: int
+
+
 @dataclass
 class HeldAlerts:
     """The held alerts. Methods raise RetryLater. `regions` are the regions from which records come."""
@@ -100,14 +112,13 @@ class HeldAlerts:
         """The held alerts whose calls are in CloudTrail's event history, each with CloudTrail's record."""
         places: dict[tuple[str, str], set[str]] = defaultdict(set)
         since: dict[tuple[str, str], float] = {}
-        for row in self.aws.query(self.table, {"scope": "holding"}):
-            account, region, hour = str(row["item"]).split(" ")
-            for one in self.regions if region == EVERYWHERE else {region}:
-                places[account, one].add(f"{account} {region}")
-                oldest = int(hour) * HOUR - HELD_SECONDS
-                since[account, one] = min(oldest, since.get((account, one), oldest))
+        for one in self._holding():
+            for each in self.regions if one.region == EVERYWHERE else {one.region}:
+                places[one.account, each].add(f"{one.account} {one.region}")
+                oldest = one.hour * HOUR - HELD_SECONDS
+                since[one.account, each] = min(oldest, since.get((one.account, each), oldest))
         left = MOST_CALLS_READ
-        # Forged records can be of any account and region. In another order each time, none of them is last for long.
+        # Forged records can be of any account and region. The random order keeps each of them from being last for long.
         for account, region in random.sample(sorted(places), len(places)):
             begin, end = (datetime.fromtimestamp(at, UTC) for at in (since[account, region], self.clock.now()))
             try:
@@ -132,14 +143,13 @@ class HeldAlerts:
     def late(self) -> list[LateAlerts]:
         """The alerts that have waited long enough."""
         found = []
-        for row in self.aws.query(self.table, {"scope": "holding"}):
-            if row["closes"] > self.clock.now():
+        for one in self._holding():
+            if one.closes > self.clock.now():
                 continue
-            place, _, hour = str(row["item"]).rpartition(" ")
-            rows = self.aws.query(self.table, {"scope": f"held/{place}"}, most=SUMMARY_ROWS)
-            of_hour = [one for one in rows if str(one["hour"]) == hour]
-            examples = [(str(one["headline"]), str(one["item"]).partition(" ")[0]) for one in of_hour]
-            found.append(LateAlerts(str(row["item"]), int(row.get("held", 0)) - int(row.get("sent", 0)), examples))
+            rows = self.aws.query(self.table, {"scope": f"held/{one.account} {one.region}"}, most=SUMMARY_ROWS)
+            of_hour = [row for row in rows if str(row.get("hour")) == str(one.hour)]
+            examples = [(str(row.get("headline")), str(row["item"]).partition(" ")[0]) for row in of_hour]
+            found.append(LateAlerts(one.item, max(one.held - one.sent, 0), examples))
         return found
 
     def forget_late(self, late: list[LateAlerts]) -> None:
@@ -147,10 +157,29 @@ class HeldAlerts:
         keys = [{"scope": "holding", "item": one.item} for one in late]
         self.aws.write_newer(self.table, (), keys, at=self.clock.now())
 
+    def _holding(self) -> Iterator[_Numbers]:
+        """The numbers of each account and region in each hour. A row of another form is logged and left out."""
+        for row in self.aws.query(self.table, {"scope": "holding"}):
+            try:
+                account, region, hour = str(row["item"]).split(" ")
+                numbers = (int(row[name]) if name in row else 0 for name in ("closes", "held", "sent"))
+                yield _Numbers(str(row["item"]), account, region, int(hour), *numbers)
+            except (ValueError, TypeError) as error:
+                _log_other_form(row, error)
+
     def _of_call(self, place: str, event_id: str) -> Iterator[HeldAlert]:
         for row in self.aws.query(self.table, {"scope": f"held/{place}"}, begins=("item", f"{event_id} ")):
-            event = json.loads(row["event"]) if "event" in row else None
-            yield HeldAlert(place, str(row["item"]), str(row["item"]).partition(" ")[2], event, int(row["hour"]))
+            try:
+                event = json.loads(row["event"]) if "event" in row else None
+                yield HeldAlert(place, str(row["item"]), str(row["item"]).partition(" ")[2], event, int(row["hour"]))
+            except (KeyError, ValueError, TypeError) as error:
+                _log_other_form(row, error)
 
     def _add(self, item: str, number: str) -> None:
         self.aws.update(self.table, {"scope": "holding", "item": item}, f"ADD {number} :one", {":one": 1})
+
+
+def _log_other_form(row: Mapping[str, Any], error: Exception) -> None:
+    """Log a row that AlertFunction has not written. It must not stop the alerts of the other rows."""
+    key = {name: str(row.get(name))[:200] for name in ("scope", "item")}
+    logger.error("a row of the alerts table has another form and counts as missing", extra=key | {"why": repr(error)})

@@ -53,7 +53,7 @@ class ReadsHistory(Protocol):
 
 
 def suspicion(role: RoleDescription) -> str:
-    """Why a role may be somebody else's, and not a role of Canvas; empty if nothing says so."""
+    """The reasons why a role may belong to another team, and not to Canvas; empty if nothing says so."""
     others = sorted(name for name in role.trust.services if service_of(name) not in CANVAS_SERVICES)
     if others:
         more = f" and {len(others) - SOME_SERVICES} more" if len(others) > SOME_SERVICES else ""

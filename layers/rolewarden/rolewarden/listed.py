@@ -1,4 +1,4 @@
-"""What AWS lists: the values that the calls of `rolewarden.aws` return."""
+"""The values that the listing calls of `rolewarden.aws` return."""
 
 from __future__ import annotations
 

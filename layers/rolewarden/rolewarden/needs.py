@@ -301,7 +301,7 @@ class Needs:
         return {**self.rules.guardrails, **self.for_users}
 
     def shared_use(self, shared: SharedProfile, required: Mapping[str, Guardrail]) -> SharedUse:
-        """What a user profile without its own role gets of its assignment.
+        """The part of its assignment that a user profile without its own role gets.
 
         `required` are the policies that its domain's role needs, as `required` gives them.
         """

@@ -15,7 +15,7 @@ MOST_NAMED = 10
 
 
 def banner(observed: Collection[str], *, every: bool) -> str:
-    """The line about the guardrails `observed` that stands above every report; empty if none is in observe mode.
+    """The line about the guardrails `observed` at the top of every report; empty if none is in observe mode.
 
     `every` says whether all guardrails are in observe mode.
     """

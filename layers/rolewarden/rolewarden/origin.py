@@ -15,7 +15,7 @@ _EVENT_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class Trigger(StrEnum):
-    """What triggered an evaluation, a publication or a detachment."""
+    """The trigger of an evaluation, a publication or a detachment."""
 
     EVENT = "event"
     SWEEP = "sweep"

@@ -103,7 +103,7 @@ class RoleOutcome(CausedEvent):
     more_subjects: int = 0
     """The number of further subjects that use the role."""
     reason: str = ""
-    """Why Rolewarden cannot remediate the role, or what else explains the verdict."""
+    """The reason why Rolewarden cannot remediate the role, or another explanation of the verdict."""
     message: str = ""
     """The call that failed with the error message from AWS, or another explanation of the verdict."""
     recommendation: str = ""
@@ -190,7 +190,7 @@ class SubjectFinding(CausedEvent):
     verdict: Literal[Verdict.UNENFORCEABLE]
     """The verdict on the user profile, domain, role or policy."""
     reason: str
-    """Why Rolewarden cannot enforce the guardrails."""
+    """The reason why Rolewarden cannot enforce the guardrails."""
     message: str = ""
     """The call that failed, and the error message."""
     recommendation: str
@@ -210,7 +210,7 @@ class AccountFinding(CausedEvent):
     verdict: Literal[Verdict.UNENFORCEABLE]
     """The verdict on the account."""
     reason: str
-    """Why Rolewarden cannot enforce the guardrails."""
+    """The reason why Rolewarden cannot enforce the guardrails."""
     message: str
     """The call, function or link of the event path that failed, and the error message."""
     recommendation: str
@@ -238,7 +238,7 @@ class Actor(NamedTuple):
     user_agent: str
     """The tool that made the calls."""
     times: int
-    """How often the caller removed a guardrail."""
+    """The number of times that the caller removed a guardrail."""
     person: str = ""
     """The person or program that used a shared role, as in the cause."""
 
@@ -339,7 +339,7 @@ class DrillMeasured(CausedEvent):
     correlation_id: str = ""
     """The ID at the end of the user agent of the call to IAM that attached the policy."""
     message: str = ""
-    """Why EnforceFunction did not attach the policy again."""
+    """The reason why EnforceFunction did not attach the policy again."""
 
 
 class GuardrailsPublished(CausedEvent):
@@ -353,7 +353,7 @@ class GuardrailsPublished(CausedEvent):
     policies: Mapping[str, Annotated[str, {"enum": [CREATED, REPLACED, UNCHANGED]}]]
     """For each policy name, whether Rolewarden created or replaced the policy or left it unchanged."""
     trigger: Trigger
-    """What triggered the publication."""
+    """The trigger of the publication."""
 
 
 class RulesChanged(CausedEvent):

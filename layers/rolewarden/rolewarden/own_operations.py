@@ -32,10 +32,10 @@ CLOUDFORMATION = "cloudformation.amazonaws.com"
 """The address of calls that CloudFormation makes. The addresses of StackSets end in it."""
 
 SLACK = timedelta(seconds=2)
-"""How much earlier or later than the operation a call can appear. CloudTrail records whole seconds."""
+"""The time by which a call can appear earlier or later than its operation. CloudTrail records whole seconds."""
 
 KEPT = timedelta(minutes=5)
-"""How long an answer of CloudFormation is used again, because a deployment makes many calls."""
+"""The time for which an answer of CloudFormation is used again, because a deployment makes many calls."""
 
 COMPLETE_AFTER = timedelta(minutes=1)
 """The age that a call has at least when an answer about it is used again: a later answer could have more events."""

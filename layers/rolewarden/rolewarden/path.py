@@ -262,7 +262,7 @@ class EventPath:
         service: bool = False,
         needs_allow: bool = True,
     ) -> str:
-        """Why a resource policy does not let an event through; empty if it does.
+        """The reason why a resource policy does not let an event through; empty if it does.
 
         A statement with a condition that is not known here allows nothing, and denies.
         """

@@ -40,7 +40,7 @@ _PUBLISHED = "published"
 
 
 class Health(NamedTuple):
-    """What the heartbeat knows of an account.
+    """The facts that the heartbeat knows of an account.
 
     - `since`: the time from which the account is covered, in seconds of the epoch.
     - `swept`: the start of the last completed sweep, 0 for none.
@@ -229,7 +229,7 @@ class Progress(RecordedProgress):
         self.aws.write_newer(self._table, (), keys, at=self._clock.now())
 
     def health(self) -> dict[str, Health]:
-        """What the heartbeat knows, by account."""
+        """The facts that the heartbeat knows, by account."""
         rows = self.aws.query(self._table, {"scope": _HEALTH})
         return {
             row["item"]: Health(_number(row.get("since")), _number(row.get("swept")), int(_number(row.get("broken"))))

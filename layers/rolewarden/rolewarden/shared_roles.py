@@ -11,8 +11,8 @@ the source identity of sessions, a condition can tell these users apart (`Rules.
 A guardrail for all except some is the weaker one, so it needs more. If one of the following does not hold, the role
 gets the guardrail for everybody:
 
-- No user profile with one of these names needs the guardrail, in any domain that uses the role. The same name in two
-  domains is one source identity, so the stricter rule counts for both.
+- No user profile with one of these names needs the guardrail, in any domain of the covered regions that uses the role.
+  The same name in two domains is one source identity, so the stricter rule counts for both.
 - The trust policy of the role lets SageMaker set the source identity, and no other principal. Any other principal could
   choose the name of a user.
 """
@@ -41,7 +41,7 @@ class Obstacle(StrEnum):
 
 
 class SharedUse(NamedTuple):
-    """What a user profile without its own role gets of its assignment.
+    """The part of its assignment that a user profile without its own role gets.
 
     - `lacking`: the guardrails that it needs, and that its sessions do not have.
     - `only`: the guardrails that the role has for the sessions of this user profile's apps only.
@@ -59,8 +59,8 @@ class RoleUsers:
     """The user profiles whose sessions of one role can carry a source identity.
 
     `bound` are the bindings of the role. User profiles without their own role can be among them, in addition to those
-    of the bindings table, which `of_domain` reads. A caller who reads SageMaker again passes them, so that a row of the
-    table alone adds no exception.
+    of the bindings table, which `of_domain` reads. A caller who reads SageMaker again passes them, so that neither a
+    forged row nor a missing one adds an exception.
     """
 
     def __init__(
@@ -79,13 +79,12 @@ class RoleUsers:
         if not identifying:
             return
         places = {one.place for one in bound if one.domain_id and switched.get(one.place) != {False}}
-        profiles = [one for one in bound if one.role is None]
-        profiles += [one for place in sorted(places) for one in of_domain(*place)]
-        for one in profiles:
-            if one.kind == USER_PROFILE and one.via == EXECUTION and one.place in places:
+        # `bound` can have a user profile that the table lacks, also one with its own role.
+        for one in (*bound, *(found for place in sorted(places) for found in of_domain(*place))):
+            if one.kind == USER_PROFILE and one.place in places:
                 as_user = one._replace(role=self.role)
                 self._named.append(as_user)
-                if one.role is None and one.place in identifying:
+                if one.role is None and one.via == EXECUTION and one.place in identifying:
                     self._inheriting.append(as_user)
 
     def told_apart(

@@ -199,9 +199,9 @@ class Sweeper:
         """Begin the sweeps that an event of the bus or of the schedule triggers. Raises Refused and RetryLater.
 
         An event about a restored policy triggers the sweep of its account. Every other event triggers the sweep of all
-        accounts. Four events trigger no sweep: HEARTBEAT counts the accounts without a recent one, DOCTOR returns the
-        probes of all accounts, DRILLS the states of drills, and RULES the version of the function and the fingerprint
-        of the rules that it runs.
+        accounts, except four steps. HEARTBEAT counts the accounts without a recent sweep. DOCTOR returns the probes of
+        all accounts, and DRILLS the states of drills. RULES returns the version of the function and the fingerprint of
+        the rules that it runs.
         """
         if mapping(event).get("step") == HEARTBEAT:
             return self._beat()
@@ -658,7 +658,11 @@ class Sweeper:
         unused = sorted(users.keys() - self.needs.published())
         names = {"roles": surplus[:SOME_SURPLUS], "policies": unused[:SOME_SURPLUS]}
         observed = {name: [one.name for one in self.needs.policies(name)] for name in self.needs.rules.observed}
-        more = {"unused_policies": len(unused), "fallback": int(self.needs.rules.fallback is Fallback.BOUNDARY)}
+        more = {
+            "unused_policies": len(unused),
+            "fallback": int(self.needs.rules.fallback is Fallback.BOUNDARY),
+            "observes": int(self.needs.rules.observes),
+        }
         self.progress.finish(sweep.row, {**counts, **more}, names, observed)
         self.progress.set_health(sweep.account, sweep.began, is_whole=is_whole)
         if sweep.account != self.coverage.account:

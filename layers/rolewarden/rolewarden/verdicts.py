@@ -19,7 +19,7 @@ class Verdict(StrEnum):
 
 
 class Remediation(StrEnum):
-    """What Rolewarden did about a role."""
+    """The action that Rolewarden took on a role."""
 
     ATTACHED = "attached"
     BOUNDED = "bounded"
@@ -28,7 +28,7 @@ class Remediation(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a role is unenforceable, or what else explains a verdict.
+    """The reason why a role is unenforceable, or another explanation of a verdict.
 
     `docs/generate.py` puts the text under each value into docs/reference/findings.md, next to its recommended action.
     """
@@ -212,7 +212,7 @@ RECOMMENDATIONS: dict[str, str] = {
 
 
 CREATED, REPLACED, UNCHANGED = "created", "replaced", "unchanged"
-"""What a publication did with the policy of a guardrail in IAM."""
+"""The effect of a publication on the policy of a guardrail in IAM."""
 
 
 SOME_SUBJECTS = 50

@@ -4,7 +4,7 @@ moto does not have apps. An app works as the execution role of its user profile,
 
 A domain with `ExecutionRoleIdentityConfig: USER_PROFILE_NAME` sets the name of the user profile as the source identity
 of the sessions of apps. The trust policy of the role must then allow sts:SetSourceIdentity. Sessions of shared spaces
-carry no source identity. Versions of the same page differ about training and processing jobs, so `JOBS` decides:
+have no source identity. Versions of the same page differ about training and processing jobs, so `JOBS` decides:
 https://docs.aws.amazon.com/sagemaker/latest/dg/monitor-user-access.html
 
 SageMaker changes the setting only without apps in the status InService or Pending (botocore,

@@ -24,6 +24,12 @@ MANAGED: Final = frozenset(f"{iam._AWS_MANAGED_POLICY_PREFIX}{name}" for name in
 """The ARNs of the policies that this module supplies."""
 
 
+def published(name: str) -> list[dict[str, Any]]:
+    """The statements of one of AWS's policies, by its name with the path."""
+    statements: list[dict[str, Any]] = _PUBLISHED[name]["statements"]
+    return statements
+
+
 def install_managed() -> None:
     """Supply the policies, also after a reset. Call once a process."""
     original = iam._seed_aws_managed_policies
