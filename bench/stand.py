@@ -11,9 +11,10 @@ import sys
 import tempfile
 import uuid
 import zipfile
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +27,9 @@ from rolewarden.aws import Aws
 from rolewarden.bindings import EXECUTION, ROLE, USER_PROFILE, Binding, BindingsTable, RoleKey
 from rolewarden.listed import ListedProfile
 from rolewarden.policies import policy_arn
+from rolewarden.reach import PREVENTION
+from rolewarden.sweep_messages import AUDIT, REGIONS
+from rolewarden.work import DRILLS
 from rolewarden_local.aws import ACCOUNT_ID, REGION, LocalAws
 from rolewarden_local.emulated.regions import enable_every_region
 from rolewarden_local.scenes.crowd import GUARDRAILS, Crowd, attach_all, crowd, detach_all
@@ -47,8 +51,32 @@ OTHERS_POLICY = policy_arn("strict", "aws", ACCOUNT_ID)
 DOMAIN_ROLE, OUT_OF_SCOPE = "domain", "build-server"
 """The role that the crowd's domains share, and a role that SageMaker does not use."""
 
+COMPARISON, PROOFS, PULSES = "the comparison", "proofs", "pulses"
+"""The purposes of a sweep's calls. Proofs show that events arrive, that the history is complete and that sweeps end.
+Pulses and drills show how fast events are, and restore the canary. The comparison is everything that protects roles."""
+
+PURPOSES = {AUDIT: PROOFS, REGIONS: PROOFS, PREVENTION: PROOFS, DRILLS: PULSES}
+"""The steps of a sweep that have one purpose. Those of the other steps' calls are the result of `purposes_of`."""
+
 _POLLS = frozenset({"ReceiveMessage", "DeleteMessage", "DeleteMessageBatch"})
 """Lambda's own calls to a queue. No contestant's code makes them, so no contestant's count has them."""
+
+
+def purposes_of(calls: Sequence[str]) -> Iterator[str]:
+    """The purpose of each call of an invocation that lists, compares or attaches.
+
+    The comparison also probes the event path, claims each finding about it, and looks the finding up in the history.
+    After it has announced its end, it records the heartbeat and sends the messages of the other steps.
+    """
+    has_ended = False
+    before = ""
+    for call in calls:
+        is_probe = call.startswith(("cloudformation:", "cloudtrail:", "events:Describe", "events:List"))
+        is_claim = before == "probe" and call == "dynamodb:PutItem"
+        is_lookup = before == "claim" and call == "dynamodb:Query"
+        before = "probe" if is_probe else "claim" if is_claim else ""
+        yield PROOFS if is_probe or is_claim or is_lookup or has_ended else COMPARISON
+        has_ended = has_ended or call == "events:PutEvents"
 
 
 @dataclass(frozen=True)
@@ -56,8 +84,9 @@ class Run:
     """The result of one order.
 
     It has the milliseconds until the end, until the answer to the first call about a role, and until the last
-    attachment (None without one). It has the number of calls until that attachment, all calls by operation, and the
-    contestant's peak memory so far in MB.
+    attachment (None without one). It has the number of calls until that attachment, all calls by operation, the
+    contestant's peak memory so far in MB, and its milliseconds of a CPU. `by_purpose` has the number of calls for each
+    purpose, if the contestant's sweep has several.
     """
 
     milliseconds: float
@@ -66,6 +95,8 @@ class Run:
     calls_until_attached: int | None
     calls: tuple[str, ...]
     peak: float
+    cpu: float
+    by_purpose: Mapping[str, int] = field(default_factory=dict)
 
 
 class Contestant:
@@ -108,6 +139,7 @@ class Contestant:
             last,
             tuple(f"{call.service}:{call.operation}" for call in calls),
             told["peak"],
+            1000 * told["cpu"],
         )
 
     def sweeps(self) -> Run:
@@ -140,14 +172,22 @@ class Ours(Contestant):
     def sweeps(self) -> Run:
         """Run one sweep with all its messages. The time of the pollers does not count."""
         runs = [self.does(function="sweep", event={"detail-type": "Scheduled Event"})]
+        purposes = Counter(purposes_of(runs[0].calls))
         for queue, function, batch in self._queues:
             while messages := self._sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=batch).get("Messages"):
                 records = [{"messageId": m["MessageId"], "body": m["Body"]} for m in messages]
                 runs.append(self.does(function=function, event={"Records": records}))
+                step = json.loads(messages[0]["Body"]).get("step", "")
+                found = runs[-1].calls
+                if function == "sweep" and step not in PURPOSES:
+                    purposes.update(purposes_of(found))
+                else:
+                    purposes[PURPOSES.get(step, COMPARISON)] += len(found)
                 done: list[Any] = [{"Id": str(n), "ReceiptHandle": m["ReceiptHandle"]} for n, m in enumerate(messages)]
                 self._sqs.delete_message_batch(QueueUrl=queue, Entries=done)
         calls = tuple(call for run in runs for call in run.calls)
-        return Run(sum(run.milliseconds for run in runs), None, None, None, calls, runs[-1].peak)
+        milliseconds, cpu = sum(run.milliseconds for run in runs), sum(run.cpu for run in runs)
+        return Run(milliseconds, None, None, None, calls, runs[-1].peak, cpu, purposes)
 
 
 class Stand:

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 from figures import Gathered
 from rolewarden_local.scenes.crowd import detach_all
-from stand import ALL, CUSTODIAN, FLOOR, OURS, Run, Stand
+from stand import ALL, COMPARISON, CUSTODIAN, FLOOR, OURS, PROOFS, PULSES, Run, Stand
 
 from events import turns
 
@@ -47,5 +47,11 @@ def sweep(stand: Stand, gathered: Gathered, save: Callable[[], None], rounds: in
 
 def _add(gathered: Gathered, case: str, name: str, run: Run) -> None:
     gathered.add(case, "calls", "calls", name, len(run.calls))
+    for purpose in (COMPARISON, PROOFS, PULSES):
+        # Every call of the floor compares or protects, and Rolewarden's other calls have rows of their own.
+        number = run.by_purpose.get(purpose, 0) if name == OURS else len(run.calls) if purpose == COMPARISON else None
+        if name != CUSTODIAN:
+            gathered.add(case, f"calls for {purpose}", "calls", name, number)
     gathered.add(case, "wall", "s", name, run.milliseconds / 1000)
+    gathered.add(case, "of a CPU", "s", name, run.cpu / 1000)
     gathered.add(case, "peak memory so far", "MB", name, run.peak)

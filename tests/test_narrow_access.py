@@ -59,6 +59,8 @@ ALLOWED = {
     "rolewarden.reread.Rereader.aws": set(),
     "rolewarden.audit.Auditor.aws": set(),
     "rolewarden.enforce.Enforcer.sessions": set(),
+    "rolewarden.enforce.Enforcer.lists": set(),
+    "rolewarden.shared_reads.SharedReads.aws": set(),
     "rolewarden.drill.RecordedDrills.aws": set(),
     "rolewarden.drill.Drills.aws": {"write_newer"},
     "rolewarden.listener.Listener.aws": {"attach"},

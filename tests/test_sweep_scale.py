@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 from rolewarden.bindings import EXECUTION, ROLE, USER_PROFILE, Binding, RoleKey
 from rolewarden.policies import policy_arn
+from rolewarden.shared_reads import SHARED_FROM
 from rolewarden_local.aws import ACCOUNT_ID
 from rolewarden_local.emulated.regions import OFFERED
 from rolewarden_local.scenes.crowd import GUARDRAILS, attach_all, crowd, detach_all
@@ -80,10 +81,25 @@ def test_a_steady_sweep_needs_as_many_pages_as_a_plan_and_drift_adds_only_its_ow
     asked = calls_of_a_plan(company, changed=len(drifted))
     assert asked.total() <= most + OTHER_REGIONS, asked
     calls = company.calls_of_a_sweep()
-    # The trust policy of each role with a new user profile shows whether it may be somebody else's.
-    assert calls.total() <= most + 4 * len(drifted) + 50, calls
-    assert calls["AttachRolePolicy"] == calls["ListAttachedRolePolicies"] == len(drifted) + 1
+    # The attachments, the records of them, and the lists that the evaluations share.
+    assert calls.total() <= most + 1.3 * len(drifted) + 2 * pages(*company.size), calls
+    # The seed's full role refuses the attachment both by the shared reads and by its own list.
+    assert len(drifted) + 1 <= calls["AttachRolePolicy"] <= len(drifted) + 2
+    assert calls["ListAttachedRolePolicies"] <= 2
     assert all(company.attached(role) for role in drifted)
+
+
+@pytest.mark.parametrize("company", SIZES, indirect=True)
+def test_a_new_guardrail_for_everybody_needs_little_more_than_its_attachments(company):
+    steady = company.calls_of_a_sweep()
+    roles = [*company.people.roles, *company.people.also]
+    detach_all(roles)
+    calls = company.calls_of_a_sweep()
+    # Of ten records, PutEvents takes one call and BatchWriteItem less than half of one.
+    assert calls.total() - steady.total() <= 1.25 * len(roles), calls
+    assert calls["GetRole"] - steady["GetRole"] < SHARED_FROM  # the roles of the last message
+    assert calls["GetPolicy"] < len(roles) / 20
+    assert all(company.attached(role) for role in roles)
 
 
 @pytest.mark.parametrize("company", volume([(4, 100, 60)], [(4, 600, 400)]), indirect=True)
@@ -93,7 +109,7 @@ def test_a_first_sweep_reads_each_profile_once_and_changes_each_role_once(compan
     detach_all(roles)
     company.bindings.write((), [binding.key for binding in company.bindings.all()])
     calls = company.calls_of_a_sweep()
-    assert calls.total() <= 80 + 2.1 * len(people.roles) + 4 * len(roles), calls
+    assert calls.total() <= 80 + 2.1 * len(people.roles) + 1.3 * len(roles), calls
     assert calls["DescribeUserProfile"] <= len(people.roles) + 6  # the seed's
-    assert calls["ListAttachedRolePolicies"] <= len(roles) + 12
+    assert calls["ListAttachedRolePolicies"] <= 12
     assert all(company.attached(role) for role in roles)

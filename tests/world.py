@@ -305,10 +305,13 @@ class World(Assembled):
 
     def work(self) -> list[dict[str, Any]]:
         """Process the visible messages of the work queue in batches of ten, as Lambda does, and return the outcomes."""
-        bodies, outcomes = self.queued(), []
+        bodies = self.queued()
+        outcomes: list[dict[str, Any]] = []
         for start in range(0, len(bodies), 10):
-            with self.runtime.recorder.together():
-                outcomes += [self.enforcer.handle_message(body) for body in bodies[start : start + 10]]
+            with self.enforcer.together():
+                answers = [self.enforcer.handle_message(body) for body in bodies[start : start + 10]]
+            for answer in answers:
+                outcomes += answer["outcomes"] if answer.keys() == {"outcomes"} else [answer]
         return outcomes
 
     def with_immediate_rechecks(self) -> World:

@@ -40,10 +40,10 @@ def listen(start: float, handle: Callable[[dict[str, Any]], object]) -> None:
     say(ready=ready - start, cpu=time.process_time())
     for line in sys.stdin:
         order = json.loads(line)
-        began = time.monotonic()
+        began, cpu = time.monotonic(), time.process_time()
         handle(order)
         sys.stdout.flush()
-        say(began=began, ended=time.monotonic(), peak=_peak())
+        say(began=began, ended=time.monotonic(), cpu=time.process_time() - cpu, peak=_peak())
 
 
 def _peak() -> float:

@@ -484,11 +484,16 @@ class BindingsTable(StoredBindings):
         """Delete the bindings of an account that is no longer swept."""
         self.write((), [binding.key for binding in self.of_account(account)])
 
-    def forget_strays(self, account: str) -> None:
-        """Delete the bindings of an account's roles to subjects of accounts that the stack does not cover."""
-        strays = [binding.key for binding in self._foreign(account) if not self._covers(binding.account)]
+    def forget_strays(self, account: str) -> tuple[Binding, ...]:
+        """Delete the bindings of an account's roles to subjects of accounts that the stack does not cover.
+
+        Return the others, as `of_foreign_subjects` does.
+        """
+        found = self._foreign(account)
+        strays = [binding.key for binding in found if not self._covers(binding.account)]
         if strays:
             self.write((), strays)
+        return tuple(self._counting(found))
 
     def write(
         self, bindings: Iterable[Binding], gone: Iterable[tuple[str, str]] = (), *, at: float | None = None

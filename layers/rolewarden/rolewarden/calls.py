@@ -83,6 +83,16 @@ class ListsPolicies(ReadsPolicies, Protocol):
         """As `Aws.roles_with_boundary`."""
 
 
+class ListsRoles(Accounts, Protocol):
+    """Lists the roles of an account, and those that have a policy."""
+
+    def roles(self) -> Iterator[RoleDescription]:
+        """As `Aws.roles`."""
+
+    def roles_with_policy(self, policy_arn: str) -> frozenset[str]:
+        """As `Aws.roles_with_policy`."""
+
+
 class RemovesBoundaries(Accounts, Protocol):
     """Removes permissions boundaries."""
 

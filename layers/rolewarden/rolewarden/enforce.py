@@ -6,17 +6,20 @@ recheck.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, Self
 
 from rolewarden.aws import LONGEST_CALL
 from rolewarden.bindings import Binding, RoleKey
+from rolewarden.calls import ListsRoles
 from rolewarden.canary import is_canary
 from rolewarden.clock import Clock
 from rolewarden.discovery import Discovery, SubjectReader, SubjectReading
 from rolewarden.drill import Drills
-from rolewarden.errors import PartlyDone, RetryLater
+from rolewarden.errors import PartlyDone, Refused, RetryLater
 from rolewarden.events import BOUNDARY_EVENTS, NEW_ROLE_EVENTS, EvaluationRequest, arrived, parse_event
 from rolewarden.listener import Listener
 from rolewarden.origin import Trigger
@@ -25,8 +28,9 @@ from rolewarden.reconcile import Reconciler
 from rolewarden.record import Recorder, logger
 from rolewarden.runtime import Runtime
 from rolewarden.settings import EnforceSettings
+from rolewarden.shared_reads import SHARED_FROM, SharedReads
 from rolewarden.verdicts import Doubt, Outcome, Reason, Remediation, Verdict
-from rolewarden.work import RECHECKS, Recheck, Rechecks, SchedulesRechecks, Work
+from rolewarden.work import RECHECKS, Recheck, Rechecks, SchedulesRechecks, Work, Works
 
 
 class _Evaluation(NamedTuple):
@@ -70,6 +74,7 @@ class Enforcer:
     - `sessions`: the sessions in other accounts. The Enforcer drops one if an evaluation has to be repeated.
     - `covers`: whether the stack covers an account. Events and messages of other accounts do not count.
     - `regions`: the regions whose domains the stack covers.
+    - `lists`: the lists of roles that the evaluations of one message share.
     """
 
     discovery: Discovery
@@ -81,6 +86,8 @@ class Enforcer:
     regions: tuple[str, ...]
     clock: Clock
     listener: Listener
+    lists: ListsRoles
+    _shared: SharedReads | None = None
 
     @classmethod
     def of(cls, runtime: Runtime, settings: EnforceSettings) -> Self:
@@ -104,7 +111,21 @@ class Enforcer:
                 settings.drill_role,
                 aws.partition,
             ),
+            aws,
         )
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Let the evaluations inside the block share reads, and write their records in few calls.
+
+        In a nested block, the outermost block decides.
+        """
+        outer, self._shared = self._shared, self._shared or SharedReads(self.lists, self.clock)
+        try:
+            with self.recorder.together():
+                yield
+        finally:
+            self._shared = outer
 
     def handle_event(self, event: Any) -> dict[str, Any]:
         """Evaluate the role, or the roles of the subject, that an event names. Raises RetryLater.
@@ -206,7 +227,9 @@ class Enforcer:
             self.listener.restore_missing(work.role.account, work.origin, is_used=is_used)
         return evaluation.outcome
 
-    def _evaluate_role(self, work: Work, fresh: tuple[Binding, ...], *, detached: bool) -> _Evaluation:
+    def _evaluate_role(
+        self, work: Work, fresh: tuple[Binding, ...], *, detached: bool, shared: SharedReads | None = None
+    ) -> _Evaluation:
         if self.clock.seconds_left() < LONGEST_CALL:
             raise RetryLater(f"too little time is left to evaluate role {work.role.name}")
         boundary_just_set = detached and work.origin.call == "PutRolePermissionsBoundary"
@@ -217,6 +240,7 @@ class Enforcer:
                 fresh=fresh,
                 rows=work.rows,
                 boundary_just_set=boundary_just_set,
+                shared=shared,
             )
         except PartlyDone:
             raise
@@ -243,11 +267,38 @@ class Enforcer:
         recheck = Recheck.from_dict(body)
         if recheck and not recheck.request.policy and self.covers(recheck.request.account):
             return self._evaluate(recheck.request, recheck.rechecks)
+        if works := Works.from_dict(body):
+            return {"outcomes": self._evaluate_works(works.works)}
         work = Work.from_dict(body)
         if work is None:
             logger.error("message of the work queue dropped: not a role to evaluate", extra={"body": str(body)[:200]})
             return {"ignored": "no work message"}
         return RoleOutcome.of(self.evaluate(work)).detail
+
+    def _evaluate_works(self, works: Sequence[Work]) -> list[dict[str, Any]]:
+        """Evaluate the roles of one message, and hand over those that it cannot end. Raises RetryLater."""
+        roles = Counter(work.role.account for work in works)
+        evaluated: list[_Evaluation] = []
+        failed: list[Work] = []
+        left = list(works)
+        with self.together():
+            while left and self.clock.seconds_left() >= LONGEST_CALL:
+                work = left.pop(0)
+                if is_canary(work.role.name):
+                    failed.append(work)  # Its message of its own also restores it.
+                    continue
+                shared = self._shared if roles[work.role.account] >= SHARED_FROM else None
+                try:
+                    evaluated.append(self._evaluate_role(work, (), detached=False, shared=shared))
+                except RetryLater as error:
+                    failed.append(work)
+                    evaluated += _Evaluation.partly(work, error)
+            self._record(*evaluated)
+        try:
+            self.rechecks.send_unfinished(left, failed)
+        except Refused as refused:
+            raise RetryLater(str(refused)) from refused
+        return [RoleOutcome.of(evaluation.outcome).detail for evaluation in evaluated]
 
 
 def _may_be_stale(outcome: Outcome, *, detached: bool, first: bool) -> bool:

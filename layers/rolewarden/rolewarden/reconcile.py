@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from rolewarden import MEMBER_ROLES
 from rolewarden.bindings import ROLE, Binding, NamedRow, RoleKey
@@ -20,6 +21,7 @@ from rolewarden.names import among, folded, folded_arn
 from rolewarden.needs import SOME_USES, Needs
 from rolewarden.origin import Origin, Trigger
 from rolewarden.policies import boundary_name, is_boundary
+from rolewarden.shared_reads import SharedReads
 from rolewarden.verdicts import Doubt, Outcome, Reason, Remediation, Verdict
 
 POLICIES_PER_ROLE = 10
@@ -58,6 +60,7 @@ class Reconciler:
         fresh: Iterable[Binding] = (),
         rows: Sequence[NamedRow] = (),
         boundary_just_set: bool = False,
+        shared: SharedReads | None = None,
     ) -> Outcome:
         """Evaluate `role`, and attach the missing policies that its subjects need.
 
@@ -67,6 +70,7 @@ class Reconciler:
         - `rows`: rows of the bindings table that a message names, because the index may not show them yet.
         - `boundary_just_set`: whether a caller of IAM has just set the role's permissions boundary, which IAM may not
           show yet.
+        - `shared`: the reads that this evaluation shares with others; None if it makes its own.
 
         Raises RetryLater, or PartlyDone if the Reconciler attached something before. If AWS refuses for good, the
         verdict is `unenforceable`.
@@ -110,11 +114,74 @@ class Reconciler:
         if not self.covers(role.account):
             message = f"the role belongs to account {role.account}, which the stack does not cover"
             return _verdict(outcome, Verdict.UNENFORCEABLE, Reason.OTHER_ACCOUNT, message)
-        return self._remediate(role, required, bindings, outcome, boundary_just_set=boundary_just_set)
+        done = self._remediate_by(shared, role, required, bindings, outcome) if shared else None
+        return done or self._remediate(role, required, bindings, outcome, boundary_just_set=boundary_just_set)
 
     def _is_own(self, role: RoleKey) -> bool:
         own = self.own_roles if role.account == self.needs.home else MEMBER_ROLES
         return among(role.name, own)
+
+    def _remediate_by(
+        self,
+        shared: SharedReads,
+        role: RoleKey,
+        required: dict[str, Guardrail],
+        bindings: tuple[Binding, ...],
+        outcome: Outcome,
+    ) -> Outcome | None:
+        """Attach the policies that `role` lacks by shared reads; None if the list of its policies has to decide.
+
+        The list decides if the role seems to lack nothing, if IAM refuses a read or the first attachment, and under
+        rules by which more than the required policies counts: the number of policies, the boundary or a hold.
+        """
+        rules, arn = self.needs.rules, partial(self.needs.arn, account=role.account)
+        counts_more = self.needs.for_users or rules.fallback is Fallback.BOUNDARY or rules.hold is not Hold.NONE
+        if self.observe or counts_more:
+            return None
+        try:
+            missing = tuple(policy for policy in required if not shared.has_policy(role, arn(policy)))
+            enforced = tuple(policy for policy in missing if required[policy].mode is Mode.ENFORCE)
+            if not enforced:
+                return None
+            is_first = len(missing) == len(required) and self._may_be_first_use(role, bindings, outcome)
+            is_first = is_first and not any(shared.has_policy(role, arn(name)) for name in self.needs.published())
+        except (Refused, RetryLater):
+            return None
+        lacking = outcome._replace(before=Verdict.DRIFTED, verdict=Verdict.DRIFTED, missing=missing)
+        done, refusals = self._attach(role, enforced, lacking, shared)
+        for policy in done.attached:
+            shared.add(role, arn(policy))
+        if is_first:
+            done = self._with_suspicion(role, bindings, done, shared)
+        if refusals:
+            return self._with_the_rest(role, required, bindings, outcome, done) if done.attached else None
+        return done._replace(verdict=Verdict.COMPLIANT if done.attached == missing else Verdict.DRIFTED)
+
+    def _with_the_rest(
+        self,
+        role: RoleKey,
+        required: dict[str, Guardrail],
+        bindings: tuple[Binding, ...],
+        outcome: Outcome,
+        done: Outcome,
+    ) -> Outcome:
+        """The outcome of `role`, which got some of its policies before IAM refused one. Its list decides on the rest.
+
+        `outcome` is the outcome before the evaluation, and `done` the outcome so far.
+        """
+        try:
+            rest = self._remediate(role, required, bindings, outcome, boundary_just_set=False)
+        except RetryLater as error:
+            more = error.outcome.attached if isinstance(error, PartlyDone) else ()
+            raise _partly(done._replace(attached=(*done.attached, *more)), error) from error
+        attached = (*done.attached, *rest.attached)
+        return rest._replace(
+            before=Verdict.DRIFTED,
+            missing=done.missing,
+            attached=attached,
+            remediation=Remediation.ATTACHED,
+            doubt=done.doubt or rest.doubt,
+        )
 
     def _remediate(
         self,
@@ -228,20 +295,31 @@ class Reconciler:
         message = f"{why}, so Rolewarden attaches nothing until guardrails.yaml names it"
         return outcome._replace(verdict=Verdict.UNENFORCEABLE, reason=Reason.HELD, message=message)
 
-    def _with_suspicion(self, role: RoleKey, bindings: tuple[Binding, ...], outcome: Outcome) -> Outcome:
-        """The outcome of a role that just got its first policy, with a doubt if the role may be somebody else's.
+    def _may_be_first_use(self, role: RoleKey, bindings: tuple[Binding, ...], outcome: Outcome) -> bool:
+        """Whether the first policy of `role` may be because of a new use.
 
         The event of a change to the role itself is no first use, nor is a use by a subject that SageMaker has not
         changed for a week. An operator sees the role in the plan.
         """
         origin = outcome.origin
         is_first_use = origin.call not in ROLE_EVENTS and origin.trigger is not Trigger.OPERATOR
+        is_known = outcome.doubt is not None or self.needs.rules.confirms(role.name)
+        return is_first_use and not is_known and bool(self._new_uses(bindings))
+
+    def _new_uses(self, bindings: Iterable[Binding]) -> list[Binding]:
         since = self.needs.clock.now() - FIRST_USE_SECONDS
-        uses = [one for one in bindings if one.kind != ROLE and (not one.modified or float(one.modified) > since)]
-        if not (outcome.attached and is_first_use and uses) or outcome.doubt or self.needs.rules.confirms(role.name):
+        return [one for one in bindings if one.kind != ROLE and (not one.modified or float(one.modified) > since)]
+
+    def _with_suspicion(
+        self, role: RoleKey, bindings: tuple[Binding, ...], outcome: Outcome, shared: SharedReads | None = None
+    ) -> Outcome:
+        """The outcome of a role that just got its first policy, with a doubt if the role may be somebody else's."""
+        if not outcome.attached or not self._may_be_first_use(role, bindings, outcome):
             return outcome
+        uses = self._new_uses(bindings)
         try:
-            why = suspicion(self.aws.within(role.account).role(role.name))
+            listed = shared.role(role) if shared else None
+            why = suspicion(listed or self.aws.within(role.account).role(role.name))
         except (Refused, RetryLater):
             # The role is protected, and the alert must not delay the record of this.
             return outcome
@@ -249,14 +327,20 @@ class Reconciler:
         message = f"{FIRST_USE_OF}{role.name}: {why}, and it got its first guardrail because {users} uses it"
         return outcome._replace(doubt=Doubt(Reason.FIRST_USE, message, ends=False)) if why else outcome
 
-    def _attach(self, role: RoleKey, policies: Iterable[str], outcome: Outcome) -> tuple[Outcome, list[Refused]]:
-        """Attach as many of `policies` as IAM accepts. Gives `outcome` with these, and the refusals of the others."""
+    def _attach(
+        self, role: RoleKey, policies: Iterable[str], outcome: Outcome, shared: SharedReads | None = None
+    ) -> tuple[Outcome, list[Refused]]:
+        """Attach as many of `policies` as IAM accepts. Gives `outcome` with these, and the refusals of the others.
+
+        With `shared`, a policy that another evaluation has just verified is not verified again.
+        """
         attached: list[str] = []
         refusals: list[Refused] = []
         for policy in policies:
             try:
                 aws = self.aws.within(role.account)
-                self.needs.verify(policy, role.account, aws)
+                verify = partial(self.needs.verify, policy, role.account, aws)
+                shared.check(role.account, policy, verify) if shared else verify()
                 aws.attach(role.name, self.needs.arn(policy, role.account), correlation_id=outcome.correlation_id)
             except Refused as refused:
                 # Continue: the cause is usually specific to this policy. A deleted role or a full quota is not.

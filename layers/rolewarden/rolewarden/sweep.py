@@ -72,7 +72,7 @@ from rolewarden.settings import SweepSettings
 from rolewarden.sweep_messages import AUDIT, CHUNK, COMPARE, DESCRIBE, LIST, REGIONS, Sweep, chunk_id, chunk_of
 from rolewarden.sweep_requests import ALL, REQUESTED, SweepRequests, is_of_bus
 from rolewarden.verdicts import Doubt, Reason
-from rolewarden.work import BEGIN, DOCTOR, DRILLS, HEARTBEAT, PUBLISH, RULES, Work
+from rolewarden.work import BEGIN, DOCTOR, DRILLS, HEARTBEAT, PUBLISH, RULES, Work, body_for, messages_of
 
 ENOUGH = 2 * LONGEST_CALL
 """Seconds that a step leaves unused: for the current call, and for the message that hands over the rest."""
@@ -595,10 +595,9 @@ class Sweeper:
         `after` is the path of the last role that was sent before time ran out; empty at the start.
         """
         bindings, reported = self._drop_unlisted_bindings(sweep), self.reported.of_account(sweep.account)
-        self.bindings.forget_strays(sweep.account)
         roles: dict[RoleKey, list[Binding]] = defaultdict(list)
         lent: dict[RoleKey, list[Binding]] = defaultdict(list)
-        for binding in (*bindings, *self.bindings.of_foreign_subjects(sweep.account)):
+        for binding in (*bindings, *self.bindings.forget_strays(sweep.account)):
             if binding.role:
                 (roles if binding.role.account == sweep.account else lent)[binding.role].append(binding)
         users = self._users(sweep)
@@ -621,13 +620,14 @@ class Sweeper:
         # several accounts can use such a role, so the receiver reads its bindings from the table.
         works += [Work(role, sweep.account, SWEEP) for role, bound in lent.items() if self.needs.of_role(role, bound)]
         works = sorted((work for work in works if _place(work) > after), key=_place)
-        for start in range(0, len(works), 10):
+        messages = messages_of(works)
+        for start in range(0, len(messages), 10):
             if self.clock.seconds_left() < ENOUGH:
                 self.aws.send(self.queues.sweep, [sweep.message(COMPARE, after=after)])
                 return {"compared": after}
-            some = works[start : start + 10]
-            self.aws.send(self.queues.work, [work.as_dict() for work in some])
-            after = _place(some[-1])
+            some = messages[start : start + 10]
+            self.aws.send(self.queues.work, [body_for(each) for each in some])
+            after = _place(some[-1][-1])
         if not self.progress.is_whole(sweep.row):
             logger.error(
                 "the sweep has not ended, and its roles are evaluated as far as they are known",

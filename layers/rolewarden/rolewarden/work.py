@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 from rolewarden.bindings import Binding, NamedRow, RoleKey
 from rolewarden.calls import SendsMessages
+from rolewarden.chunks import chunks
 from rolewarden.errors import Refused, RetryLater
 from rolewarden.events import (
     ACCOUNT,
@@ -54,6 +55,15 @@ RECHECKS = 3
 FEW_BINDINGS = 20
 """The greatest number of rows that a message names, because each that the index does not show takes a query."""
 
+
+MOST_ROLES = 25
+"""The greatest number of roles in a message. BatchWriteItem writes as many rows of the history in a call."""
+
+FEW_ROLES = 10
+"""The number of roles up to which a sweep sends a message for each. Several copies of the function then share them."""
+
+MOST_BYTES = 100_000
+"""The greatest number of bytes of the roles in a message. SQS accepts 262,144 for a whole batch."""
 
 MOST_KEY = 512
 """The greatest number of characters of a row's key in a message. DynamoDB accepts 1,024 bytes."""
@@ -104,6 +114,40 @@ class Work(NamedTuple):
         if not all((role.account, role.name, account)) or rechecks is None:
             return None
         return cls(role, account, origin_in(fields), rechecks, _rows(fields.get("rows")))
+
+
+class Works(NamedTuple):
+    """Roles to evaluate together: a message of the work queue. They are independent of each other."""
+
+    works: tuple[Work, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The message's body."""
+        return {"account": self.works[0].account, "works": [work.as_dict() for work in self.works]}
+
+    @classmethod
+    def from_dict(cls, body: Any) -> Works | None:
+        """The works of a message, the inverse of `as_dict`; None if `body` is not such a message.
+
+        Entries that are no work are left out. A message with more than MOST_ROLES entries is not one of a sweep.
+        """
+        listed = mapping(body).get("works")
+        if not isinstance(listed, list) or len(listed) > MOST_ROLES:
+            return None
+        works = tuple(work for each in listed if (work := Work.from_dict(each)))
+        return cls(works) if works else None
+
+
+def messages_of(works: Sequence[Work]) -> list[Sequence[Work]]:
+    """The works of a sweep as its messages hold them: one in each if they are few, otherwise up to MOST_ROLES."""
+    if len(works) <= FEW_ROLES:
+        return [[work] for work in works]
+    return list(chunks(list(works), MOST_ROLES, most=MOST_BYTES, weigh=lambda work: len(json.dumps(work.as_dict()))))
+
+
+def body_for(works: Sequence[Work]) -> dict[str, Any]:
+    """The body of a message about these works."""
+    return works[0].as_dict() if len(works) == 1 else Works(tuple(works)).as_dict()
 
 
 def _rows(value: Any) -> tuple[NamedRow, ...]:
@@ -168,6 +212,9 @@ class SchedulesRechecks(Protocol):
     def schedule(self, *works: Work | Recheck) -> None:
         """As `Rechecks.schedule`."""
 
+    def send_unfinished(self, left: Sequence[Work], failed: Sequence[Work]) -> None:
+        """As `Rechecks.send_unfinished`."""
+
 
 @dataclass(frozen=True)
 class Rechecks:
@@ -186,11 +233,25 @@ class Rechecks:
             # Continue: the remediation must still be recorded, and the next sweep evaluates the role again anyway.
             logger.error("recheck not scheduled", extra={"work": bodies, "why": str(error)})
 
+    def send_unfinished(self, left: Sequence[Work], failed: Sequence[Work]) -> None:
+        """Send the works of a message that it did not end. Raises Refused and RetryLater.
+
+        - `left`: the works for which no time was left. They stay together and begin at once.
+        - `failed`: the works that AWS could not do now. Each gets its own message, so that SQS counts its attempts.
+        """
+        if left:
+            self.aws.send(self.queue_url, [body_for(left)])
+        if failed:
+            self.aws.send(self.queue_url, [work.as_dict() for work in failed], delay=self.delay)
+
 
 class NoRechecks:
     """Schedules no rechecks: for commands, because the deployed stack receives the events of their calls."""
 
     def schedule(self, *works: Work | Recheck) -> None:
+        """Do nothing."""
+
+    def send_unfinished(self, left: Sequence[Work], failed: Sequence[Work]) -> None:
         """Do nothing."""
 
 

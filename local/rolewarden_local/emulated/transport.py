@@ -27,6 +27,7 @@ from botocore.awsrequest import AWSPreparedRequest, AWSRequest, AWSResponse
 from botocore.endpoint import Endpoint
 from botocore.exceptions import NoCredentialsError
 from botocore.hooks import EventAliaser
+from botocore.loaders import JSONFileLoader
 
 from rolewarden_local.emulated import faults
 from rolewarden_local.emulated._ministack import app
@@ -36,6 +37,7 @@ from rolewarden_local.emulated.patches import Patch, patched
 _SANITIZED: Final = functools.cache(botocore.useragent.sanitize_user_agent_string_component)
 _TLS_CONTEXT: Final = functools.cache(botocore.httpsession.create_urllib3_context)
 _alias: Final = EventAliaser._alias_event_name  # type: ignore[attr-defined]
+_load_file: Final = JSONFileLoader.load_file
 _aliases: Final[dict[str, str]] = {}
 
 
@@ -55,10 +57,21 @@ def without_socket(send: Callable[[AWSPreparedRequest], AWSResponse]) -> Iterato
         Patch(botocore.useragent, "sanitize_user_agent_string_component", _SANITIZED, cost),
         Patch(botocore.endpoint, "get_environ_proxies", lambda _: {}, "No client needs a proxy."),
         Patch(botocore.httpsession, "create_urllib3_context", _TLS_CONTEXT, "No client needs TLS."),
+        Patch(JSONFileLoader, "load_file", _loaded, "Each new session would read and parse the same files again."),
         Patch(EventAliaser, "_alias_event_name", _known_alias, "Each new client would find the same aliases again."),
         Patch(botocore.hooks, "accepts_kwargs", _accepts_kwargs, "Each new client would inspect 20 handlers."),
     ):
         yield
+
+
+def _loaded(_: JSONFileLoader, file_path: str) -> Any:
+    """A file of botocore's data, which does not change. All sessions share its content."""
+    return _load_once(file_path)
+
+
+@functools.cache
+def _load_once(file_path: str) -> Any:
+    return _load_file(JSONFileLoader(), file_path)
 
 
 def _known_alias(aliaser: EventAliaser, event_name: str) -> str:

@@ -5,25 +5,15 @@ This module does not deploy. The name of a resource is its logical ID, as in `sa
 
 from __future__ import annotations
 
-import functools
-import json
-import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import boto3
-from samtranslator.parser.parser import Parser
-from samtranslator.translator.translator import Translator
-from samtranslator.yaml_helper import yaml_parse
 
 from rolewarden_local.emulated.intrinsics import Stack
-
-# The translator counts its calls, and logs a warning at exit because no code collected the figures.
-logging.getLogger("samtranslator.metrics").setLevel(logging.CRITICAL)
-
-_MANAGED_POLICIES = ("AWSLambdaBasicExecutionRole", "AWSLambdaSQSQueueExecutionRole")
+from rolewarden_local.scenes.translated import translated
 
 
 @dataclass(frozen=True)
@@ -33,15 +23,6 @@ class Rule:
     name: str
     pattern: Mapping[str, Any]
     function: str
-
-
-@functools.lru_cache(maxsize=8)
-def _json_of(text: str) -> str:
-    """Return a YAML template as JSON, so that no two parts share a value: the translator changes its input.
-
-    The function is cached, because reading YAML takes three quarters of a translation's time.
-    """
-    return json.dumps(yaml_parse(text))
 
 
 _ARNS: Mapping[str, tuple[str, str]] = {
@@ -71,19 +52,10 @@ class Template:
         stack: str = "rolewarden",
         physical: Callable[[str], str] = str,
     ) -> None:
-        text = _json_of(path.read_text(encoding="utf-8"))
-        source = json.loads(text)
-        self.source: dict[str, Any] = json.loads(text)
-        self._root = path.parent
-        for resource in source["Resources"].values():
-            for uri in ("CodeUri", "ContentUri"):
-                if uri in resource.get("Properties", {}):
-                    resource["Properties"][uri] = "s3://bucket/key"
-        session = boto3.Session(region_name=region)
-        partition = session.get_partition_for_region(region)
-        managed = {name: f"arn:{partition}:iam::aws:policy/service-role/{name}" for name in _MANAGED_POLICIES}
         given = dict(parameters or {})
-        self.body: dict[str, Any] = Translator(managed, Parser(), boto_session=session).translate(source, given)
+        self.source, self.body = translated(path.read_text(encoding="utf-8"), given, region)
+        self._root = path.parent
+        partition = boto3.Session(region_name=region).get_partition_for_region(region)
         parameters_of_stack = {
             name: {"Value": given.get(name, str(declared.get("Default", ""))), "Type": declared["Type"]}
             for name, declared in self.body.get("Parameters", {}).items()
