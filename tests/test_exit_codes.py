@@ -8,7 +8,10 @@ import socket
 import subprocess
 import sys
 from contextlib import nullcontext
+from enum import Enum
+from importlib import import_module
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 from rolewarden_cli import connect, options
@@ -83,6 +86,25 @@ def as_json(name: str) -> list[str]:
 @pytest.mark.parametrize("name", NAMES)
 def test_an_unknown_option_is_one_line_with_a_solution_and_exit_code_1(name):
     line = failed(name, run(name, *as_json(name), "--nonsense"))
+    assert line.endswith(f": see `rolewarden {name} --help`")
+
+
+def of_a_type() -> list[tuple[str, str]]:
+    """Each command with each of its options whose value is a number or one of some words."""
+    found = []
+    for name in COMMANDS:
+        run_command = getattr(import_module(f"rolewarden_cli.commands.{name}"), f"run_{name}")
+        for parameter, hint in get_type_hints(run_command).items():
+            kinds = {kind for kind in (hint, *get_args(hint)) if isinstance(kind, type)} - {bool}
+            if any(issubclass(kind, int | Enum) for kind in kinds):
+                found.append((name, f"--{parameter.replace('_', '-')}"))
+    return found
+
+
+@pytest.mark.parametrize(("name", "option"), of_a_type())
+def test_a_value_of_another_type_is_one_line_without_words_of_a_library(name, option):
+    line = failed(name, run(name, *needed(name), option, "nonsense"))
+    assert [words for words in ("Value error", "Input should", "unable to parse") if words in line] == []
     assert line.endswith(f": see `rolewarden {name} --help`")
 
 

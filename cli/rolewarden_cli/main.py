@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -92,7 +93,7 @@ def _one_line() -> Iterator[None]:
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
         path = context.command_path if context else "rolewarden"
-        line = f"{_uncapitalized(error.format_message()).rstrip('.')}: see `{path} --help`"
+        line = f"{_uncapitalized(_plain(error.format_message())).rstrip('.')}: see `{path} --help`"
     except KeyboardInterrupt:
         line = "interrupted: run the command again"
     except Refused as refused:
@@ -109,6 +110,20 @@ def _one_line() -> Iterator[None]:
     drop_notes()
     print_line(f"rolewarden: {line}", stderr=True)
     raise typer.Exit(ExitCode.ERROR)
+
+
+_OF_PYDANTIC = (
+    (re.compile(r"Value error, "), ""),
+    (re.compile(r"Input should be a valid (integer|number).*"), "write a number"),
+    (re.compile(r"Input should be (?=greater|less)"), "the number must be "),
+)
+"""Texts of Pydantic, which Typer uses for the values of options, and what they say to a user."""
+
+
+def _plain(message: str) -> str:
+    for text, plain in _OF_PYDANTIC:
+        message = text.sub(plain, message)
+    return message
 
 
 def _uncapitalized(text: str) -> str:
