@@ -276,10 +276,10 @@ def test_a_deployer_with_another_path_is_refused_because_it_would_exempt_no_role
 
 
 def test_the_boundary_has_the_statement_if_it_has_room_and_says_so_if_not():
-    for deployers, regions, left in (((), "", 2), ((ROLE,), "", 4), ((f"{OF_SET}*",), EVERYTHING["Regions"], 7)):
+    for deployers, regions, left in (((), "", 2), ((ROLE,), "", 5), ((f"{OF_SET}*",), EVERYTHING["Regions"], 8)):
         template = translated(**({"Regions": regions} if regions else {}))
         protection = Protection(deployed(template), deployers)
         sids = {statement["Sid"] for statement in protection.boundary()["Statement"]}
         assert len(protection.left_out()) == left, deployers
-        assert ("Deployers" in sids) is (bool(deployers) and left == 4)
-        assert any("deployers:" in line for line in protection.left_out()) is (left == 7)
+        assert ("Deployers" in sids) is (bool(deployers) and left == 5)
+        assert any("deployers:" in line for line in protection.left_out()) is (left == 8)

@@ -51,11 +51,8 @@ def test_the_template_attaches_each_printed_file_once_and_one_after_the_other(pr
         properties = resource["Properties"]
         assert (resource["Type"], properties["Type"]) == ("AWS::Organizations::Policy", "SERVICE_CONTROL_POLICY")
         assert properties["TargetIds"] == {"Ref": "Units"}
-        include = properties["Content"]["Fn::Transform"]
-        assert include == {
-            "Name": "AWS::Include",
-            "Parameters": {"Location": f"scps/{properties['Name']}.json"},
-        }
+        location = {"Location": f"scps/{properties['Name']}.json"}
+        assert properties["Content"] == {"Fn::Transform": {"Name": "AWS::Include", "Parameters": location}}
         assert resource.get("DependsOn") == (resources[number - 1][0] if number else None)
         assert set(properties) <= schema("AWS::Organizations::Policy")["properties"].keys()
         names.append(properties["Name"])

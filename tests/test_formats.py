@@ -51,7 +51,7 @@ OCSF_EVENT = {
         "remediation": {"required": ["desc"], "properties": {"desc": {"type": "string", "minLength": 1}}},
     },
 }  # fmt: skip
-"""What https://schema.ocsf.io/1.3.0/classes/compliance_finding requires of an event."""
+"""The fields that https://schema.ocsf.io/1.3.0/classes/compliance_finding requires of an event."""
 
 SARIF_LOG = {
     "type": "object",
@@ -90,7 +90,7 @@ SARIF_LOG = {
         },
     },
 }
-"""What SARIF 2.1.0 and GitHub require of a log."""
+"""The fields that SARIF 2.1.0 and GitHub require of a log."""
 
 
 def rows(text: str) -> list[dict[str, str]]:

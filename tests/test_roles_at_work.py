@@ -12,7 +12,7 @@ from functools import partial
 
 import boto3
 import pytest
-from rolewarden import detach
+from rolewarden import detach, enforce
 from rolewarden.alert import key_of
 from rolewarden.alert_limits import NARROWED_SECONDS
 from rolewarden.alerting import SUMMARY, Alerter
@@ -28,7 +28,7 @@ from rolewarden.own_operations import OwnOperations
 from rolewarden.policies import compile_rules, policy_arn
 from rolewarden.settings import AlertSettings, DrillSettings, own_operations
 from rolewarden.stacks import StackReader
-from rolewarden.work import Recheck, Work
+from rolewarden.work import Recheck, Work, Works
 from rolewarden_local.aws import ACCOUNT_ID, REGION
 from rolewarden_local.emulated._ministack import cloudformation, sts
 from rolewarden_local.scenes.seed import trusting
@@ -460,6 +460,26 @@ def own_parts(staff, template):
     staff.stack_is("UPDATE_COMPLETE")
 
 
+def roles_of_a_sweep(staff):
+    """The roles of one message of a sweep share the reads of IAM, and one of them has never had a guardrail."""
+    staff.deploy(RULES.replace("fallback: boundary\n", ""))
+    world, names = staff.world, ("CanvasOmar", "CanvasNadia4")
+    world.sagemaker.update_user_profile(
+        DomainId=RESEARCH, UserProfileName="nadia", UserSettings={"ExecutionRole": world.role("CanvasNadia4")}
+    )
+    for policy in world.attached("CanvasOmar"):
+        world.detach("CanvasOmar", policy)
+    staff.sweep()
+    world.queued()
+    works = Works(tuple(Work(RoleKey(ACCOUNT_ID, name), ACCOUNT_ID, SWEEP) for name in names))
+    enforcer = staff.function("Reconcile").enforcer
+    with pytest.MonkeyPatch.context() as patch, enforcer.together():
+        patch.setattr(enforce, "SHARED_FROM", 1)
+        enforcer.handle_message(works.as_dict())
+    assert [world.attached(name) for name in names] == [{"a"}, {"b"}]
+    staff.deploy(RULES)
+
+
 def users_of_a_shared_role(staff):
     """A user of a shared role becomes an exception, for which DetachFunction reads the domain's user profiles."""
     staff.deploy(SHARED)
@@ -493,6 +513,7 @@ def judged(aws, staff, template):
             rechecks,
             full_role,
             sweeps,
+            roles_of_a_sweep,
             detaches,
             exemption,
             drills,

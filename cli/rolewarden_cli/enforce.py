@@ -41,7 +41,7 @@ ENFORCE_PAUSES = (1.0, 2.0, 4.0, 8.0)
 
 
 class EnforcedRole(NamedTuple):
-    """What became of a role. `reason` says why it lacks a guardrail; empty without one."""
+    """The result for a role. `reason` says why it lacks a guardrail; empty without one."""
 
     account: str
     role: str

@@ -194,7 +194,7 @@ class AllStatuses:
 
 @dataclass(frozen=True)
 class Recorded:
-    """What the states of all accounts share.
+    """The records that the states of all accounts share.
 
     - `entries`: the history of all accounts.
     - `measured`: how long a role stays unprotected in each account.

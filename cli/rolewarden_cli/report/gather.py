@@ -140,7 +140,7 @@ class NoAccountReadError(RolewardenError):
 
 @dataclass(frozen=True)
 class SharedByAccounts:
-    """What the reports of all accounts share. `alarms` are the states of `SILENCE_ALARMS`, by name."""
+    """The data that the reports of all accounts share. `alarms` are the states of `SILENCE_ALARMS`, by name."""
 
     recorded: Recorded
     alarms: tuple[tuple[str, str], ...]
