@@ -82,8 +82,8 @@ AIMS = (
         "of a CPU",
         BEFORE,
         0.5,
-        "other programs used the machine during this measurement. The libraries of the command line (Typer, Pydantic "
-        "and Rich) take more than a third of the time.",
+        "the machine was busy during this measurement, and the cause is not known. Typer, which imports Pydantic, and "
+        "Rich take more than a third of the time.",
     ),
     Aim("check of 1,000 patterns, s", "rules", "1,000 patterns", "check", "", 0.5),
     Aim("check of 10,000 patterns, s", "rules", "10,000 patterns", "check", "", 5),

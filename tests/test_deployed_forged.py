@@ -609,7 +609,9 @@ def test_a_caller_with_the_right_to_put_events_sends_no_mail(account, putter, in
     putter("AWS API Call via CloudTrail", record, source="mine")
     tampers(account, 1)
     inbox("called DeleteRolePolicy on role")
-    assert not [subject for subject in {*inbox.subjects} - earlier if "DetachFunctionRole" not in subject]
+    # A sweep of an earlier test can still send the true finding about the exempt role of the shipped rules.
+    true = ("DetachFunctionRole", "exempt role not found")
+    assert not [subject for subject in {*inbox.subjects} - earlier if not any(text in subject for text in true)]
     assert SIGN_IN not in str(inbox.texts)
 
 
