@@ -178,6 +178,16 @@ def test_without_a_local_aws_that_runs_it_is_one_line_and_exit_code_1(world, mon
     assert line.endswith("start one with `make local`")
 
 
+@pytest.mark.parametrize("name", sorted({*ON_AN_ACCOUNT} - ON_A_STACK - {"diff"}))  # `diff` reads files first
+def test_a_command_that_needs_no_stack_works_on_a_local_aws_of_its_own(world, monkeypatch, tmp_path, name):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(connect, "_answers", lambda _: False)
+    monkeypatch.setattr(connect, "staged_account", nullcontext)
+    agreed = ["--yes"] if "--yes" in PARAMETERS[name] else []
+    result = CliRunner().invoke(app, [name, *needed(name), *agreed, "--local"])
+    assert result.exit_code in {ExitCode.DONE, ExitCode.OPEN}, result.output
+
+
 @pytest.mark.parametrize("name", ["plan", "access", "history", "status", "doctor", "enforce"])
 def test_an_error_of_aws_is_one_line_and_exit_code_1_with_json_too(world, name):
     with world.aws.failing("GetCallerIdentity", "AccessDenied", "no"):

@@ -84,7 +84,8 @@ class Connection:
 
     - `writer`: all calls, for the commands that write.
     - `stack`: the deployed stack, None if it does not exist.
-    - `tables`: the tables of the stack, None if they do not exist.
+    - `tables`: the tables of the stack, None if they do not exist. An account that this process seeded has no
+      functions, so it counts as one without a stack.
     - `place`: "AWS", or the local AWS in words.
     - `central`: for a member account of the stack, the connection to the stack's account. None for other accounts.
     - `covered`: the accounts that the stack covers, with its own. None if they were not read.
@@ -142,8 +143,8 @@ class Connection:
         return self.stack
 
     def recorded(self) -> Tables:
-        """The tables. Raises NoConnectionError if they do not exist, or if this process seeded them a moment ago."""
-        if self.tables is None or self.is_staged:
+        """The tables. Raises NoConnectionError if they do not exist."""
+        if self.tables is None:
             raise NoConnectionError(self._no_stack)
         return self.tables
 
@@ -314,7 +315,7 @@ def _connection(session: boto3.Session, where: Where, *, place: str = AWS, is_st
             f"cannot reach AWS: {error}: check your network and AWS_ENDPOINT_URL, then run the command again"
         ) from error
     physical = {logical: name for logical, _, name in stack.resources} if stack else {}
-    if stack is None and where.local and calls.has_table("BindingsTable"):
+    if stack is None and where.local and not is_staged and calls.has_table("BindingsTable"):
         # `make stage` names the tables by their logical IDs, and makes no stack.
         physical = {name: name for name in ("BindingsTable", "HistoryTable")}
     names = physical.get("BindingsTable"), physical.get("HistoryTable")
