@@ -2,10 +2,11 @@
 
 import gzip
 import json
+import time
 from pathlib import Path
 
 import pytest
-from rolewarden_cli.recorded import UnusableInputError, read_events
+from rolewarden_cli.recorded import UnusableInputError, read_events, values_in
 from rolewarden_cli.replay import moved
 
 from tests.conftest import sample
@@ -57,6 +58,13 @@ def test_an_event_is_read_in_each_form(tmp_path, content):
 )
 def test_several_events_keep_their_order_and_may_differ_in_form(tmp_path, content):
     assert read(tmp_path, content) == ["DetachRolePolicy", "TagRole"]
+
+
+def test_the_time_for_many_values_is_proportional_to_their_number(tmp_path):
+    text = "\n".join([json.dumps({"padding": "x" * 2_000})] * 8_000)
+    started = time.process_time()
+    assert sum(1 for _ in values_in(tmp_path, text)) == 8_000
+    assert time.process_time() - started < 1  # A copy of the rest for each value would take several seconds.
 
 
 def test_a_record_that_is_no_call_has_the_detail_type_of_eventbridge(tmp_path):

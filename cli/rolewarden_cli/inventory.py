@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 
 from rolewarden.bindings import Binding, NamedRow, RoleKey, StoredBindings, tagged
 from rolewarden.calls import ReadsAccount
@@ -51,7 +52,7 @@ class Inventory:
     foreign: tuple[Binding, ...] = ()
     covered: frozenset[str] = frozenset()
 
-    @property
+    @cached_property
     def bound(self) -> Bound:
         """All bindings of the account's roles, and of its subjects to roles of other accounts."""
         return Bound((*self.bindings, *self.foreign))
@@ -216,8 +217,14 @@ class Bound:
 
     def of_domain(self, account: str, region: str, domain_id: str) -> tuple[Binding, ...]:
         """The bindings of a domain and its user profiles."""
-        place = account, region, domain_id
-        return tuple(one for one in self._all if (one.account, one.region, one.domain_id) == place)
+        return tuple(self._by_domain.get((account, region, domain_id), ()))
+
+    @cached_property
+    def _by_domain(self) -> dict[tuple[str, str, str], list[Binding]]:
+        found: dict[tuple[str, str, str], list[Binding]] = defaultdict(list)
+        for binding in self._all:
+            found[binding.place].append(binding)
+        return found
 
     def of_account(self, account: str) -> tuple[Binding, ...]:
         """The bindings of all roles of an account."""

@@ -519,6 +519,8 @@ def make(
 def _promotions(inventory: Inventory, needs: Needs, roles: Sequence[PlannedRole]) -> Iterator[Promotion]:
     """The changes that enforcing would make: of each guardrail in observe mode, and of all if there are several."""
     observed = needs.rules.observed
+    if not observed:
+        return
     for names in dict.fromkeys([*((name,) for name in observed), observed]):
         rules = promoted(needs.rules, names)
         then = Needs(rules, needs.partition, needs.bindings, needs.home, needs.exemptions, needs.clock)
@@ -532,8 +534,7 @@ def _promotions(inventory: Inventory, needs: Needs, roles: Sequence[PlannedRole]
         concerned = [role.outcome for role in roles if policies & set(role.outcome.missing)]
         keys = [RoleKey(outcome.account, outcome.role) for outcome in concerned]
         after = [reconciler.reconcile(key, Origin(Trigger.OPERATOR)) for key in keys]
-        if names:
-            yield promotion(names, zip(concerned, after, strict=True))
+        yield promotion(names, zip(concerned, after, strict=True))
 
 
 class ListedRoles:

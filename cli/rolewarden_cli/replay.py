@@ -111,7 +111,6 @@ def moved(event: Mapping[str, Any], account: str, region: str) -> dict[str, Any]
         "region": str(event.get("region") or detail.get("awsRegion") or ""),
     }
     here = {"account": account, "region": region}
-    fields = {name: what for what, names in _FIELDS.items() for name in names}
 
     def arn(found: re.Match[str]) -> str:
         parts = {what: here[what] if found[what] == foreign[what] else found[what] for what in here}
@@ -124,15 +123,21 @@ def moved(event: Mapping[str, Any], account: str, region: str) -> dict[str, Any]
             return [of(inside, name) for inside in value]
         if not isinstance(value, str):
             return value
-        if name in fields and value == foreign[fields[name]]:
-            return here[fields[name]]
+        if name in _FIELDS and value == foreign[_FIELDS[name]]:
+            return here[_FIELDS[name]]
         return _ARN.sub(arn, value)
 
     found: dict[str, Any] = of(event)
     return {**found, "account": found.get("account") or account, "region": found.get("region") or region}
 
 
-_FIELDS = {"account": ("account", "accountId", "recipientAccountId"), "region": ("region", "awsRegion")}
+_FIELDS = {
+    "account": "account",
+    "accountId": "account",
+    "recipientAccountId": "account",
+    "region": "region",
+    "awsRegion": "region",
+}
 """The fields of events and records that hold an account or a region."""
 
 _ARN = re.compile(r"(?P<begin>arn:[\w-]+:[\w-]+):(?P<region>[a-z0-9-]*):(?P<account>[0-9]{12}|):", re.ASCII)
@@ -143,6 +148,7 @@ class _Stage:
 
     def __init__(self, staged: StagedAccount, *, messages: bool, mismatches: bool) -> None:
         self._staged = staged
+        self._rules = list(staged.template.rules())
         self._handlers: dict[str, Handler] = {}
         self._matcher = boto3.client("events", region_name=staged.region)
         self._shows_mismatches = mismatches
@@ -179,9 +185,8 @@ class _Stage:
             # Rolewarden's own events have their cause in the detail.
             cause = Cause.from_dict(event["detail"].get("cause"))._replace(event_name=str(event["detail-type"]))
         about = (number, file, cause.event_name, cause.actor, cause.time)
-        rules = list(self._staged.template.rules())
-        matching = [rule for rule in rules if self._matches(rule.pattern, event)]
-        others = [rule for rule in rules if rule not in matching] if mismatches else []
+        matching = [rule for rule in self._rules if self._matches(rule.pattern, event)]
+        others = [rule for rule in self._rules if rule not in matching] if mismatches else []
         differing = {rule.name: tuple(self._mismatches(rule.pattern, event)) for rule in others}
         if not matching:
             reason = request.ignored.value if request.ignored else "Rolewarden's own call"

@@ -504,18 +504,18 @@ class _Decisions:
         )
         return itertools.islice(found, SHOWN_TARGETS)
 
+    @cached_property
+    def _roles_of_domains(self) -> dict[tuple[str, str, str], RoleKey]:
+        """The role of each domain by region, ID and setting. If several bindings name one, the first decides."""
+        return {
+            (binding.region, binding.domain_id, binding.via): binding.role
+            for binding in reversed(self._inventory.bindings)
+            if binding.role and not binding.user_profile
+        }
+
     def _role_of(self, binding: Binding) -> RoleDetail | None:
         """The role as which a subject works, its domain's if it has none of its own; None if unknown."""
-        key = binding.role
-        if key is None:
-            default = (
-                other.role
-                for other in self._inventory.bindings
-                if other.role
-                and (other.region, other.domain_id, other.via) == (binding.region, binding.domain_id, binding.via)
-                and not other.user_profile
-            )
-            key = next(default, None)
+        key = binding.role or self._roles_of_domains.get((binding.region, binding.domain_id, binding.via))
         if key is None or key.account != self._inventory.account:
             return None
         return self._inventory.roles.get(self._inventory.spelled(key.name))
