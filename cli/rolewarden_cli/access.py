@@ -25,7 +25,7 @@ from rolewarden.errors import Gone, Refused, RetryLater
 from rolewarden.guardrails import Rules
 from rolewarden.matching import matches
 from rolewarden.observing import banner_of
-from rolewarden.policies import USER_KEY
+from rolewarden.policies import MANTLE_KEY, PROFILE_KEY, USER_KEY
 from rolewarden.verdicts import Reason
 from rolewarden.vocabulary import CANVAS_CREATE, CANVAS_USE, HUB_TAGS, JUMPSTART_TAGS
 
@@ -49,8 +49,7 @@ ACCESS_PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0)
 """Seconds to wait before each retry of a simulation that IAM throttles."""
 
 BATCH = "bedrock:CreateModelInvocationJob"
-MANTLE, MANTLE_MODEL = "bedrock-mantle:CreateInference", "bedrock-mantle:Model"
-PROFILE_KEY = "bedrock:InferenceProfileArn"
+MANTLE = "bedrock-mantle:CreateInference"
 NO_CONTEXT: Context = MappingProxyType({})
 DEPLOY_ACTIONS = ("sagemaker:CreateModel", *CANVAS_CREATE)
 """The calls that deploy a JumpStart model to an endpoint."""
@@ -616,7 +615,7 @@ class _Asking:
         for region in self._regions:
             arn = f"arn:{self._partition}:bedrock-mantle:{region}:{self._account}:project/default"
             try:
-                for model, route in self._by_value(left, MANTLE_MODEL, f"Mantle{self._in(region)}", (MANTLE,), (arn,)):
+                for model, route in self._by_value(left, MANTLE_KEY, f"Mantle{self._in(region)}", (MANTLE,), (arn,)):
                     on_mantle[model].append(route)
             except Refused as refused:
                 # This service prefix is new. If the simulator does not know it, the other routes are still valid.

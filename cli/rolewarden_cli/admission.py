@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from rolewarden.errors import ProtectionError
-from rolewarden.packing import SCP_SIZE, Document, Statement, document_of, numbered, packed, size
+from rolewarden.packing import SCP_SIZE, Document, Statement, by_name, document_of, numbered, packed, size
 from rolewarden.prevention import WiderCallers
 
 from rolewarden_cli.protect import IAM_READS, READS
@@ -63,8 +63,7 @@ class AdmissionPolicies:
     def documents(self) -> dict[str, Document]:
         """The SCPs by their names. Raises ProtectionError if a statement is too long and cannot be divided."""
         pieces = [piece for statement in self._statements() for piece in _divided(statement)]
-        found = packed(numbered(pieces), SCP_SIZE)
-        return {f"{NAME}-{number}" if number > 1 else NAME: one for number, one in enumerate(found, start=1)}
+        return by_name(NAME, packed(numbered(pieces), SCP_SIZE))
 
     def _statements(self) -> Iterator[Statement]:
         every = [pattern for group in self.wider for pattern in group]

@@ -20,10 +20,10 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from rolewarden.guardrails import Assignment, Guardrail, Rules
-from rolewarden.packing import POLICY_SIZE, SCP_SIZE, Document, Statement, document_of, numbered, packed, size
+from rolewarden.packing import POLICY_SIZE, SCP_SIZE, Document, Statement, by_name, document_of, numbered, packed, size
 from rolewarden.policies import ALL_THAT_IS_NOT_DENIED, boundary_name
 from rolewarden.prevention import compile_prevention, enforced
-from rolewarden.principals import pattern_of
+from rolewarden.principals import account_of, pattern_of
 
 from rolewarden_cli.protect import IAM_READS, POLICY_WRITES, STACKSETS
 
@@ -47,7 +47,7 @@ class FixedBoundary(NamedTuple):
     @property
     def arns(self) -> tuple[str, ...]:
         """The ARN of the policy in each account that has one of the roles."""
-        accounts = dict.fromkeys((role.split(":")[1], role.split(":")[4]) for role in self.roles)
+        accounts = dict.fromkeys((role.split(":")[1], account_of(role)) for role in self.roles)
         return tuple(f"arn:{partition}:iam::{account}:policy{PATH}{self.name}" for partition, account in accounts)
 
 
@@ -91,11 +91,9 @@ def compile_fixed_boundaries(rules: Rules, partition: str) -> FixedBoundaries:
                 boundaries[made.name] = made._replace(roles=(*before.roles, *made.roles)) if before else made
     carried = [role for one in boundaries.values() for role in one.roles]
     elsewhere = rules._replace(assignments=(Assignment((), principals=(*free, *carried)),))
-    documents = [policy.document for policy in compile_prevention(elsewhere, partition).policies]
-    statements = [statement for document in documents for statement in document["Statement"]]
+    statements = compile_prevention(elsewhere, partition).statements
     statements += _holding(tuple(boundaries.values()), partition) if boundaries else ()
-    found = packed(numbered(statements), SCP_SIZE)
-    scps = {f"{SCP_NAME}-{number}" if number > 1 else SCP_NAME: one for number, one in enumerate(found, start=1)}
+    scps = by_name(SCP_NAME, packed(numbered(statements), SCP_SIZE))
     return FixedBoundaries(tuple(boundaries.values()), scps, tuple(left_out))
 
 
@@ -116,9 +114,7 @@ def _boundary(guardrails: Iterable[Guardrail], partition: str, roles: Iterable[s
     It has the statements that the SCPs of a file with only these guardrails have.
     """
     of_file = {guardrail.name: guardrail for guardrail in guardrails}
-    documents = [one.document for one in compile_prevention(Rules(of_file, ()), partition).policies]
-    statements = [statement for document in documents for statement in document["Statement"]]
-    document = document_of([ALL_THAT_IS_NOT_DENIED, *statements])
+    document = document_of([ALL_THAT_IS_NOT_DENIED, *compile_prevention(Rules(of_file, ()), partition).statements])
     if size(document) > POLICY_SIZE:
         return f"its boundary takes {size(document):,} of the {POLICY_SIZE:,} characters of an IAM policy"
     return FixedBoundary(boundary_name(of_file), document, tuple(roles))

@@ -232,7 +232,7 @@ def starting_file(answers: Choices, found: FoundAccount | None, today: date, *, 
     """
     whole = StartingFile(answers, today, found, has_schema=has_schema)
     bare = replace(found, groups=()) if found else None
-    attempts = (whole, replace(whole, by_provider=True, _names={}), replace(whole, found=bare, _names={}))
+    attempts = (whole, replace(whole, by_provider=True), replace(whole, found=bare))
     for attempt in attempts:
         checked = _checked(attempt.text, today)
         if not checked.errors:

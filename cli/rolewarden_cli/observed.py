@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 from rolewarden.denials import AwsRequest, Values
 from rolewarden.events import mapping
-from rolewarden.policies import MANTLE_KEY, PROFILE_KEY, REGION_KEY
+from rolewarden.policies import MANTLE_KEY, PROFILE_KEY, REGION_KEY, USER_KEY
 from rolewarden.vocabulary import APPLICATION_PROFILE, GEOGRAPHIES, JUMPSTART_TAGS
 
 from rolewarden_cli.options import UsageError
@@ -227,20 +227,24 @@ def _time(text: str) -> datetime:
     return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
 
+def caller_context(principal: str, now: datetime, *, of_sagemaker: bool) -> dict[str, Values]:
+    """The condition keys about a caller at the time `now`. `of_sagemaker`: whether SageMaker names the session."""
+    return {
+        "aws:PrincipalArn": principal,
+        "aws:CurrentTime": f"{now:%Y-%m-%dT%H:%M:%SZ}",
+        "aws:userid": f"AROAEXAMPLE{_SESSION_OF_SAGEMAKER if of_sagemaker else ':other'}",
+    }
+
+
 def requests_of(call: ObservedCall, principal: str, now: datetime) -> tuple[AwsRequest, ...]:
     """The requests that AWS authorizes for a call at the time `now`. The call fails if one of them is denied.
 
     - `principal`: the ARN of the caller, with the path of its role.
     """
     partition = principal.split(":")[1]
-    context: dict[str, Values] = {
-        "aws:PrincipalArn": principal,
-        "aws:CurrentTime": f"{now:%Y-%m-%dT%H:%M:%SZ}",
-        "aws:userid": f"AROAEXAMPLE{_SESSION_OF_SAGEMAKER}" if call.of_sagemaker else "AROAEXAMPLE:other",
-        REGION_KEY: call.region,
-    }
+    context = caller_context(principal, now, of_sagemaker=call.of_sagemaker) | {REGION_KEY: call.region}
     if call.source_identity:
-        context["aws:SourceIdentity"] = call.source_identity
+        context[USER_KEY] = call.source_identity
     if call.tags:
         context["aws:TagKeys"] = tuple(key for key, _ in call.tags)
         context |= {f"aws:RequestTag/{key}": value for key, value in call.tags}

@@ -15,7 +15,6 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import botocore.session
 from rolewarden.aws import IAM_HOME_REGIONS
@@ -36,7 +35,7 @@ from rolewarden_cli.answers import shown
 from rolewarden_cli.commands import COMMANDS
 from rolewarden_cli.connect import AWS, Connection
 from rolewarden_cli.inventory import Inventory, Progress, ignore_progress
-from rolewarden_cli.observed import Made, ObservedCall, ObservedCalls, read_exports, requests_of
+from rolewarden_cli.observed import Made, ObservedCall, ObservedCalls, caller_context, read_exports, requests_of
 
 TRAIL_DAYS = 90
 """The days that CloudTrail's event history keeps."""
@@ -370,8 +369,7 @@ class _Decisions:
 
     def __init__(self, rules: Rules, inventory: Inventory, now: datetime) -> None:
         self._rules, self._inventory, self._now = rules, inventory, now
-        policies = compile_prevention(rules, inventory.partition).policies
-        self.statements = [statement for policy in policies for statement in policy.document["Statement"]]
+        self.statements = compile_prevention(rules, inventory.partition).statements
         without_key = [one for one in self.statements if BEDROCK_GUARDRAIL_KEY not in str(one.get("Condition", ""))]
         self._every, self._certain = Denials(self.statements), Denials(without_key)
 
@@ -522,11 +520,7 @@ class _Decisions:
 
 
 def _as_caller(target: Target, principal: str, now: datetime) -> Target:
-    more: dict[str, Any] = {
-        "aws:PrincipalArn": principal,
-        "aws:CurrentTime": f"{now:%Y-%m-%dT%H:%M:%SZ}",
-        "aws:userid": "AROAEXAMPLE:SageMaker",
-    }
+    more = caller_context(principal, now, of_sagemaker=True)
     calls = tuple(
         tuple(request._replace(context={**request.context, **more}) for request in call) for call in target.calls
     )

@@ -9,9 +9,10 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
+from functools import cached_property
 from typing import NamedTuple
 
 from rolewarden.forms import GEOGRAPHY, GUARDRAIL_NAME
@@ -104,11 +105,6 @@ class DomainGroup:
     jumpstart: tuple[UsedModel, ...] = ()
     hidden: tuple[str, ...] = ()
 
-    @property
-    def has_used(self) -> bool:
-        """Whether a role called a model that the file can name."""
-        return bool(self.bedrock or self.jumpstart)
-
 
 @dataclass(frozen=True)
 class FoundAccount:
@@ -140,7 +136,6 @@ class StartingFile:
     found: FoundAccount | None = None
     has_schema: bool = False
     by_provider: bool = False
-    _names: dict[tuple[FoundDomain, ...], str] = field(default_factory=dict)
 
     @property
     def text(self) -> str:
@@ -209,7 +204,7 @@ class StartingFile:
         yield from self._families({})
         for group in self.groups:
             yield ""
-            yield f"  {self._name_of(group)}:"
+            yield f"  {self._names[group.domains]}:"
             names = _named([domain.name or domain.id for domain in group.domains])
             yield f"    # The models that the roles of {names} called."
             yield "    # Remove the models that these users must not reach, and add those that they will need."
@@ -244,27 +239,30 @@ class StartingFile:
         yield "# everything that the others leave."
         yield "assignments:"
         for group in self.groups:
-            yield f"  - guardrails: [{self._name_of(group)}]"
+            yield f"  - guardrails: [{self._names[group.domains]}]"
             yield "    domains:"
             for domain in group.domains:
                 yield f'      - "{domain.id}"   # {comment(domain.name)} in {comment(domain.region)}'
         yield f"  - guardrails: [{self.denying}]"
 
-    def _name_of(self, group: DomainGroup) -> str:
-        """A name that no other guardrail of the file has, without regard to case, as IAM compares names.
+    @cached_property
+    def _names(self) -> dict[tuple[FoundDomain, ...], str]:
+        """The name of each group's guardrail, by its domains. IAM compares names without regard to case.
 
-        It does not end in a number, because the second policy of the guardrail NAME is NAME-2.
+        No name ends in a number, because the second policy of the guardrail NAME is NAME-2.
         """
-        if group.domains not in self._names:
+        named: dict[tuple[FoundDomain, ...], str] = {}
+        taken = {self.denying}
+        for group in self.groups:
             first = group.domains[0]
             plain = re.sub(r"[^A-Za-z0-9]+", "-", first.name).strip("-")[:LONGEST_NAME] or first.id
             more = f"-and-{len(group.domains) - 1}-more" if len(group.domains) > 1 else ""
             numbered = (f"{first.id}-{number}" for number in itertools.count(2))
             names = (f"allow-{text}{more}-models-only" for text in itertools.chain((plain, first.id), numbered))
-            taken = {self.denying, *(one.lower() for one in self._names.values())}
             name = next(one for one in names if re.fullmatch(GUARDRAIL_NAME, one) and one.lower() not in taken)
-            self._names[group.domains] = name
-        return self._names[group.domains]
+            taken.add(name.lower())
+            named[group.domains] = name
+        return named
 
 
 def comment(text: str, most: int = LONGEST_NAME) -> str:

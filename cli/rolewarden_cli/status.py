@@ -16,6 +16,7 @@ from rolewarden.needs import EXEMPTION_OF
 from rolewarden.own_events import RoleFinding, RoleRemediated, SubjectFinding
 from rolewarden.policies import policy_arn
 from rolewarden.progress import RecordedProgress
+from rolewarden.reconcile import POLICIES_PER_ROLE
 from rolewarden.record import ACCOUNT_WIDE
 from rolewarden.reported import KEPT_SECONDS
 from rolewarden.verdicts import Remediation, Verdict
@@ -34,9 +35,6 @@ FINDING_LIFETIME = timedelta(seconds=KEPT_SECONDS, days=1)
 
 OLD_AFTER = timedelta(hours=3)
 """The age from which on the output marks the last sweep as old. HeartbeatAlarm uses the schedule instead."""
-
-POLICIES_PER_ROLE = 10
-"""The quota of policies attached to a role, if AWS does not say it: the default."""
 
 OVERDUE = timedelta(days=2)
 """The age of the last sweep from which on it is overdue: twice the longest interval between sweeps."""

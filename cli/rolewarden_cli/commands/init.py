@@ -19,7 +19,7 @@ from rolewarden_cli.init import no_rules, read_account, start_of_history, starti
 from rolewarden_cli.lines import print_line
 from rolewarden_cli.options import UsageError
 from rolewarden_cli.rules import DEFAULT_FILE
-from rolewarden_cli.starter import Choices, FoundAccount, StartingFile, Usable, UsableAnswers
+from rolewarden_cli.starter import SCHEMA, Choices, FoundAccount, StartingFile, Usable, UsableAnswers
 
 CALL_DAYS = 30
 """The days of CloudTrail's event history that the command reads. CloudTrail keeps 90."""
@@ -66,7 +66,7 @@ def run_init(  # noqa: PLR0913, PLR0917 - each parameter is an option
     """
     del without_account  # `of_an_account_if` has used it
     ask = options.is_a_terminal() and not yes
-    force = force or (ask and file.exists() and _agree(f"{file} exists. Replace it?"))
+    force = force or (ask and file.exists() and options.agrees(f"{file} exists. Replace it?"))
     if file.exists() and not force:
         raise UsageError(f"{file} exists: give --force to replace it, or name another file")
     found = None
@@ -80,9 +80,10 @@ def run_init(  # noqa: PLR0913, PLR0917 - each parameter is an option
     if not answers.restrict:
         raise UsageError("these answers deny nothing: choose `used` or `none` for one of them")
     if with_stack is None:
-        with_stack = ask and _agree("Also write the files that `sam build` and `sam deploy` need, into this folder?")
+        question = "Also write the files that `sam build` and `sam deploy` need, into this folder?"
+        with_stack = ask and options.agrees(question)
     numbers = write_stack(Path(), replaces=force) if with_stack else 0
-    has_schema = (file.parent / "../../docs/reference/guardrails.schema.json").is_file()
+    has_schema = (file.parent / SCHEMA).is_file()
     start = starting_file(answers, found, options.today(), has_schema=has_schema)
     write_new_file(file, start.text, replaces=force)
     print_written(console.console(), file, start, numbers)
@@ -134,10 +135,6 @@ def _number(question: str, given: int | None, *, ask: bool) -> int:
             return int(answer)
         print_line(f"`{answer}` is no answer: write a number from 0 to 90", stderr=True)
     return CALL_DAYS
-
-
-def _agree(question: str) -> bool:
-    return options.agrees(question)
 
 
 def print_found(out: Console, found: FoundAccount) -> None:

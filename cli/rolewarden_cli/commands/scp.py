@@ -82,7 +82,7 @@ def run_scp(
 
 
 def _print_admission(connection: Connection, approver: Sequence[str], guardrails: Path, out: Path | None) -> None:
-    rules, partition = rules_in(guardrails), connection.caller.split(":")[1]
+    rules, partition = rules_in(guardrails), connection.aws.partition
     approvers = deployer_patterns(approver, partition, connection.account, APPROVER)
     trusts = read_trusts(connection.calls, approvers, connection.account, APPROVER)
     wider = wider_callers(rules, partition)

@@ -154,6 +154,11 @@ def packed(pieces: Iterable[Statement], most: int) -> list[Document]:
     return [document_of(statements) for statements in documents]
 
 
+def by_name(name: str, documents: Iterable[Document]) -> dict[str, Document]:
+    """The documents by their names: `name` for the first one, and `name` with a number for each further one."""
+    return {f"{name}-{number}" if number > 1 else name: one for number, one in enumerate(documents, start=1)}
+
+
 def numbered(pieces: Sequence[Statement]) -> Iterator[Statement]:
     """`pieces`, with a number after each Sid that several of them have."""
     shared = Counter(piece["Sid"] for piece in pieces)

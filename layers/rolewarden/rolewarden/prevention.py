@@ -37,7 +37,7 @@ from typing import NamedTuple, TypeAlias
 from rolewarden.errors import RulesError
 from rolewarden.guardrails import Exemption, Guardrail, Mode, Rules
 from rolewarden.matching import covers
-from rolewarden.packing import SCP_SIZE, Document, Statement, document_of, numbered, packed, size
+from rolewarden.packing import SCP_SIZE, Document, Statement, by_name, document_of, numbered, packed, size
 from rolewarden.placement import identity
 from rolewarden.policies import SID_FAMILIES, denies
 from rolewarden.principals import exempt_patterns, pattern_of
@@ -107,6 +107,11 @@ class Prevention(NamedTuple):
     without_not_resource: tuple[str, ...] = ()
     exemptions_without_account: tuple[str, ...] = ()
 
+    @property
+    def statements(self) -> list[Statement]:
+        """The statements of all SCPs."""
+        return [statement for policy in self.policies for statement in policy.document["Statement"]]
+
 
 def enforced(guardrails: Iterable[Guardrail]) -> tuple[Guardrail, ...]:
     """The guardrails that deny something: those that are not in observe mode."""
@@ -169,7 +174,7 @@ def compile_prevention(rules: Rules, partition: str, scope: Scope = Scope.ACCOUN
             raise TooManyPrincipals(piece["Sid"], len(named), size(document_of([piece])))
     documents = packed(numbered(pieces), SCP_SIZE)
     return Prevention(
-        tuple(PreventionPolicy(f"{NAME}-{number}" if number > 1 else NAME, one) for number, one in _counted(documents)),
+        tuple(PreventionPolicy(name, one) for name, one in by_name(NAME, documents).items()),
         rules.observed,
         tuple(dict.fromkeys(one.statement["Sid"] for one in lacking)),
         tuple(exemption.role for exemption in rules.exemptions if not exemption.account),
@@ -194,8 +199,7 @@ def wider_callers(rules: Rules, partition: str) -> WiderCallers:
     """
     excepted = {
         pattern
-        for policy in compile_prevention(rules, partition).policies
-        for statement in policy.document["Statement"]
+        for statement in compile_prevention(rules, partition).statements
         for pattern in _listed(statement.get("Condition", {}).get("ArnNotLike", {}).get(_CALLER, []))
     }
     paths = tuple(pattern[:-1] for pattern in excepted if pattern.endswith("/*"))
@@ -268,10 +272,6 @@ def _holds_if(operator: str, values: str | list[str], narrower: str | list[str])
 
 def _listed(values: str | list[str]) -> list[str]:
     return [values] if isinstance(values, str) else values
-
-
-def _counted(documents: Iterable[Document]) -> Iterator[tuple[int, Document]]:
-    return enumerate(documents, start=1)
 
 
 def _require_partition(rules: Rules, partition: str) -> None:
