@@ -325,6 +325,14 @@ def test_a_file_is_not_replaced_unasked(here, monkeypatch, terminal, answer):
     assert document("mine.yaml")["mode"] == "observe"
 
 
+def test_a_folder_that_cannot_be_made_is_an_error_in_one_line(here):
+    Path("mine.yaml").write_text("mine")
+    result = run("mine.yaml/other.yaml", "--yes")
+    assert result.exit_code == 1
+    assert "mine.yaml: cannot be made: File exists: name a file in another folder" in result.output
+    assert Path("mine.yaml").read_text() == "mine"
+
+
 def test_a_file_that_another_program_makes_meanwhile_is_not_replaced(here):
     Path("mine.yaml").write_text("mine")
     with pytest.raises(init.ExistsError, match="give --force"):

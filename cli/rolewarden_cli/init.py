@@ -251,7 +251,10 @@ def _checked(text: str, today: date) -> Checked:
 
 def write_new_file(path: Path, text: str, *, replaces: bool) -> None:
     """Write a file. Raises ExistsError if it exists and `replaces` is false, also if another program just made it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ExistsError(f"{path.parent}: cannot be made: {error.strerror}: name a file in another folder") from None
     try:
         with path.open("w" if replaces else "x", encoding="utf-8") as file:
             file.write(text)
