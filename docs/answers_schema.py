@@ -31,6 +31,7 @@ from rolewarden_cli.replay import Replayed
 from rolewarden_cli.rollout import Rollout
 from rolewarden_cli.rules import CheckedFile
 from rolewarden_cli.status import AllStatuses, Status
+from rolewarden_cli.uninstall import Removed
 from rolewarden_cli.verify import Unsettled
 
 Schema = dict[str, Any]
@@ -41,7 +42,7 @@ Documents = Mapping[str, Mapping[str, Any]]
 RESULTS: Mapping[str, tuple[Any, ...]] = {
     "plan": (Plan, AllPlans, Rollout),
     "enforce": (Enforced,),
-    "detach": (Detached,),
+    "detach": (Detached, Removed),
     "access": (AccessMatrix, AllAccess),
     "explain": (Explanation,),
     "history": (Entries, AllHistory),
@@ -62,7 +63,13 @@ RESULTS: Mapping[str, tuple[Any, ...]] = {
             "without_not_resource": tuple[str, ...],
             "exemptions_without_account": tuple[str, ...],
         },
-        {"policies": Documents, "boundaries": Documents, "characters": Mapping[str, int]},
+        {
+            "policies": Documents,
+            "boundaries": Documents,
+            "arns": Mapping[str, tuple[str, ...]],
+            "roles": Mapping[str, tuple[str, ...]],
+            "left_out": Mapping[str, str],
+        },
     ),
     "diff": (Difference,),
     "replay": ({"events": tuple[Replayed, ...]},),

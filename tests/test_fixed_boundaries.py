@@ -15,6 +15,7 @@ from rolewarden_local.emulated.organization import MANAGEMENT
 from typer.testing import CliRunner
 
 from tests.admission import APPROVE, BATCH, CHAT, FILE, IAM, OLD, OTHER, RULES, SCIENCE, SOME, STRICT, THERE, VISITOR
+from tests.answers import wrong
 from tests.becoming import ALLOW_ALL, BY_POLICY, error_of, trust
 from tests.callers import user_with
 from tests.guardrails import prevention
@@ -190,6 +191,7 @@ def test_the_command_writes_the_policies_and_names_what_is_left_out(command, tmp
     notes = " ".join(written.stderr.split())
     assert f"{BATCH} gets the strictest rules: a user can be renamed" in notes
     printed = json.loads(command("--boundaries", "--json").stdout)
+    assert wrong("compile", printed) == []
     assert printed["roles"]["boundary.some"] == list(SOME_BOUNDARY.roles)
     assert printed["policies"] == FIXED.scps
 

@@ -7,6 +7,7 @@ from rolewarden.policies import DESCRIPTION, policy_arn
 from rolewarden_cli.account import OperatorCalls
 from rolewarden_local.aws import ACCOUNT_ID
 
+from tests.answers import wrong
 from tests.commands import json_answer, rolewarden
 from tests.stacks import deployed
 
@@ -44,6 +45,7 @@ def test_every_policy_and_boundary_is_detached_and_the_policies_stay_in_iam(left
 
 def test_with_delete_policies_nothing_of_rolewarden_is_left(left):
     answer = json_answer("detach", "--all", "--delete-policies", "--yes")
+    assert wrong("detach", answer) == []
     assert "none" in answer["deleted"]
     assert left.listed_policies() == set()
     again = rolewarden("detach", "--all", "--delete-policies")
