@@ -163,8 +163,8 @@ class Row:
     - `bedrock_role`: the role that Canvas uses for Bedrock; empty without one.
     - `inherits`: whether the user profile uses its domain's role.
     - `source_identity`: the source identity of its sessions in apps, if a policy of the role asks for it. Empty for
-      every other row: a job, a shared space and a user without one have none, and get what the domain's default user
-      gets.
+      every other row: a job, a shared space and a user without one have none, and have the access of the domain's
+      default user.
     """
 
     account: str

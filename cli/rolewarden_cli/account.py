@@ -245,7 +245,7 @@ class OperatorCalls:
                     found += _simulated(result, resources)
         return found
 
-    # The organization. Several accounts share most of what a command reads here, so each call is made once.
+    # The organization. Several accounts share most of these answers, so each call is made once.
 
     def organization(self) -> tuple[str, str]:
         """The id and the management account of the organization that the account is in. Raises Refused, RetryLater."""
@@ -395,7 +395,7 @@ class OperatorCalls:
             key: the attribute to look up, `EventSource` or `EventName`.
             value: the value of the attribute.
             since: the oldest time.
-            turn: what to call before each request, so that requests are not too many.
+            turn: the function to call before each request, so that requests are not too many.
 
         Raises Refused and RetryLater.
         """

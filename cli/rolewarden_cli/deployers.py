@@ -83,7 +83,7 @@ class Trusts:
 
 
 def read_trusts(calls: OperatorCalls, deployers: Iterable[str], account: str, title: str = DEPLOYER) -> Trusts:
-    """Read who can assume the deployers or approvers, as far as they are roles of `account`.
+    """Read the callers that can assume the deployers or approvers, as far as they are roles of `account`.
 
     Raises ProtectionError if a deployer has another path than its ARN says: the ARN would exempt no role.
     """

@@ -55,7 +55,7 @@ class UserDecision:
     """The decision for one user of a shared role, who differs from the others by the source identity.
 
     - `allowed`: whether a route is open in sessions of the user's apps.
-    - `limits`: what this does not cover, in words.
+    - `limits`: the gaps of this, in words.
     """
 
     user_profile: str
@@ -131,7 +131,7 @@ class Explanation:
     @property
     @shown
     def routes(self) -> tuple[ExplainedRoute, ...]:
-        """Each route, and what decided on it."""
+        """Each route, and the statements or other reasons that decided on it."""
         return tuple(
             ExplainedRoute(
                 one.name,

@@ -5,7 +5,7 @@ statements instead, and each of its roles must have this boundary. One set of SC
 
 - It denies creating a role of an assignment without the boundary, and removing or replacing the boundary.
 - It denies changing the boundary policies, except for the role of StackSets in the accounts of an organization.
-- It denies every other caller what any guardrail denies.
+- It denies every other caller the calls that any guardrail denies.
 
 A boundary is never swapped: it depends on the ARN of the role, and a role cannot change its ARN.
 

@@ -72,7 +72,7 @@ class ExistsError(RolewardenError):
 
 
 class UnusableStartError(RolewardenError):
-    """Each file that `init` can write fails its check; the message says what to do."""
+    """Each file that `init` can write fails its check; the message has the next step."""
 
 
 @dataclass
@@ -86,7 +86,7 @@ class _Use:
 class Uses:
     """The models that the roles of a group of domains called.
 
-    `hidden`: what a file cannot allow by its name: an ARN that hides its model, or a model that no list has.
+    `hidden`: the names in calls that a file cannot allow: an ARN that hides its model, or a model that no list has.
     """
 
     hidden: set[str] = field(default_factory=set)
@@ -139,8 +139,8 @@ def read_account(
 def grouped(bindings: Iterable[Binding]) -> Iterator[tuple[tuple[FoundDomain, ...], tuple[str, ...]]]:
     """The domains, together with those that share a role with them, and the roles of each group.
 
-    A role that several domains use needs the guardrails of all of them. Two allow lists on one role allow only what
-    both have, so domains that share a role get one list.
+    A role that several domains use needs the guardrails of all of them. Two allow lists on one role allow only the
+    models of both, so domains that share a role get one list.
     """
     domains: dict[tuple[str, str], FoundDomain] = {}
     leader: dict[tuple[str, str], tuple[str, str]] = {}

@@ -117,7 +117,7 @@ _OF_PYDANTIC = (
     (re.compile(r"Input should be a valid (integer|number).*"), "write a number"),
     (re.compile(r"Input should be (?=greater|less)"), "the number must be "),
 )
-"""Texts of Pydantic, which Typer uses for the values of options, and what they say to a user."""
+"""Texts of Pydantic, which Typer uses for the values of options, each with the text for a user."""
 
 
 def _plain(message: str) -> str:

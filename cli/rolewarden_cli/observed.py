@@ -5,8 +5,8 @@ records have these fields:
 
 - https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-user-identity.html: the ARN of
   a session names its role without the path. `sessionIssuer` has the ARN of the role.
-- https://docs.aws.amazon.com/bedrock/latest/userguide/logging-using-cloudtrail.html: `modelId` is what the caller gave:
-  an ID, the ID of an inference profile, or an ARN.
+- https://docs.aws.amazon.com/bedrock/latest/userguide/logging-using-cloudtrail.html: `modelId` is the text of the
+  caller: an ID, the ID of an inference profile, or an ARN.
 - https://docs.aws.amazon.com/bedrock/latest/userguide/cross-region-inference.html: `inferenceRegion` is the region that
   served the call.
 - https://docs.aws.amazon.com/bedrock/latest/userguide/logging-cloudtrail-mantle.html: `callWithBearerToken` is true for

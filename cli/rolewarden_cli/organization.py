@@ -1,8 +1,8 @@
 """The accounts of the deployed stack, for `--all-accounts`: a command reads several of them at the same time.
 
 The list of accounts comes from the StackSet of the member accounts, as in a sweep. In each member account, the command
-assumes a role that can only read. What the accounts share is read once: the stack, its tables, the models of Bedrock
-and the service control policies.
+assumes a role that can only read. The command reads once for all accounts: the stack, its tables, the models of
+Bedrock and the service control policies.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def organized(connection: Connection) -> Connection:
 
 
 def recorded_in(connection: Connection, account: str) -> Connection:
-    """The connection of an `organized` one for what the tables of the stack say of an account. It enters nothing."""
+    """The connection of an `organized` one to the records of an account in the stack's tables. It enters no account."""
     if account == connection.account:
         return connection
     return replace(connection, account=account, central=connection, is_entered=False)
@@ -122,7 +122,7 @@ def read_accounts(
     read is among the second results, and does not stop the others. Raises each other error of `read`.
     """
     accounts = sorted(connection.covered or {connection.account})
-    _ = connection.stack_calls  # Several threads would each make their own, and read what they share again.
+    _ = connection.stack_calls  # Several threads would each make their own, and read the shared parts again.
     found: dict[str, Result] = {}
     unreached: dict[str, UnreachedAccount] = {}
     pool = ThreadPoolExecutor(ACCOUNTS_AT_ONCE)

@@ -145,7 +145,7 @@ class ToldApart:
 
     - `only`: the guardrails that deny something only in sessions of its apps. Its jobs do not have them.
     - `free_of`: the guardrails of its domain's role that deny nothing in sessions of its apps. Its jobs have them.
-    - `limits`: what this does not cover, in words.
+    - `limits`: the gaps of this, in words.
     """
 
     account: str
@@ -229,7 +229,7 @@ class LoosenedRule:
     """An assignment that denies less than the last one, and that callers can get by a name or a tag that they choose.
 
     - `assignment`: its position in the file, from 1.
-    - `why`: the callers who can get it, and what to do.
+    - `why`: the callers who can get it, and the recommended action.
     - `subjects`: the domains, user profiles and roles of this account that have it now.
     """
 
@@ -251,7 +251,7 @@ class Plan:
     - `unmatched`: the names in guardrails.yaml that match nothing in the account. They are warnings, and leave nothing
       to do for the account.
     - `observed`: the guardrails in observe mode, and `banner` the line that names them.
-    - `promotions`: what enforcing each of them would change, and then what enforcing all of them would.
+    - `promotions`: the changes that enforcing each of them would make, and then those of enforcing all of them.
     """
 
     account: str

@@ -1,4 +1,4 @@
-"""Observe mode: what enforcing the guardrails would change, and the events after which Rolewarden would have acted."""
+"""Observe mode: the changes that enforcing would make, and the events after which Rolewarden would have acted."""
 
 from __future__ import annotations
 

@@ -184,7 +184,7 @@ ACCOUNT_WRITES = (
     # An account outside of the organization is under no SCP, and Rolewarden no longer covers it.
     "organizations:LeaveOrganization",
 )
-"""Settings of a whole account that change what Rolewarden's own resources do."""
+"""Settings of a whole account that change the behavior of Rolewarden's own resources."""
 
 ATTACHMENTS = ("iam:AttachGroupPolicy", "iam:AttachRolePolicy", "iam:AttachUserPolicy")
 BOUNDARIES = "boundary.*"

@@ -144,7 +144,7 @@ _ARN = re.compile(r"(?P<begin>arn:[\w-]+:[\w-]+):(?P<region>[a-z0-9-]*):(?P<acco
 
 
 class _Stage:
-    """The seeded account with the functions of the template, and the queues that get what the functions send."""
+    """The seeded account with the functions of the template, and the queues that get the messages of the functions."""
 
     def __init__(self, staged: StagedAccount, *, messages: bool, mismatches: bool) -> None:
         self._staged = staged

@@ -151,7 +151,7 @@ class DeniedPrincipal:
     - `in_sagemaker`: whether a session that SageMaker names made one of them. If not, `rolewarden compile --scp --scope
       sagemaker` prints SCPs that allow them.
     - `used_by`: the subjects that work as this role.
-    - `choice`, `recommendation`: what to do.
+    - `choice`, `recommendation`: the recommended action.
     """
 
     account: str

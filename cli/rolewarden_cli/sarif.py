@@ -33,7 +33,7 @@ class SarifLevel(StrEnum):
 class SarifResult:
     """A result of a command.
 
-    - `rule`: what the command looked for, such as `check/warning`.
+    - `rule`: the kind of the result, such as `check/warning`.
     - `line`: the line in `file`, 0 if the result is about no line.
     - `about`: the role, user profile or account that the result is about; empty without one.
     """

@@ -1,4 +1,4 @@
-"""Users of a shared role in words: how to tell them apart, and what that does not cover."""
+"""Users of a shared role in words: how to tell them apart, and the gaps of that."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def recommendation(why: Obstacle, domain: Binding) -> str:
     apps = f"`aws sagemaker list-apps --region {domain.region} --domain-id-equals {domain.domain_id}`"
     setting = "--domain-settings-for-update ExecutionRoleIdentityConfig=USER_PROFILE_NAME"
     switch_on = (
-        f"1. {trust}; 2. stop all apps of the domain once ({apps} shows them, and users lose what they did not save); "
+        f"1. {trust}; 2. stop all apps of the domain once ({apps} shows them, and users lose unsaved work); "
         f"3. `aws sagemaker update-domain {of_domain} {setting}`"
     )
     own_role = "give the user profile an execution role of its own"

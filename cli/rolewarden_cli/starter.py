@@ -1,4 +1,4 @@
-"""The guardrails.yaml that `rolewarden init` writes: its text, made from the answers and from what the account has.
+"""The guardrails.yaml that `rolewarden init` writes: its text, made from the answers and the content of an account.
 
 Domains, roles and models have names that callers choose. The text has them only after a comparison with their form, and
 every name in a comment is visible and on one line.
@@ -96,7 +96,7 @@ class DomainGroup:
 
     - `roles`: the names of their roles.
     - `bedrock`, `jumpstart`: the models that these roles called.
-    - `hidden`: what they called and what the file cannot name, for example the ARN of a custom model.
+    - `hidden`: the names in calls that the file cannot have, for example the ARN of a custom model.
     """
 
     domains: tuple[FoundDomain, ...]
@@ -144,7 +144,7 @@ class StartingFile:
 
     @property
     def denying(self) -> str:
-        """The name of the guardrail for subjects of no group; it says what the guardrail denies."""
+        """The name of the guardrail for subjects of no group, made from the families that it denies."""
         denied = [family for family, choice in self._choices if choice is not Usable.ANY]
         if len(denied) == 2:
             return "deny-generative-ai"
@@ -323,4 +323,4 @@ _REST = (
     "# A permissions boundary for roles that have no room for another policy:",
     "# fallback: boundary",
 )
-"""The end of the file: what an operator may need later."""
+"""The end of the file: settings that an operator may need later."""

@@ -209,7 +209,7 @@ class Recorded:
 
 
 def read_recorded(connection: Connection, now: datetime) -> Recorded:
-    """Read what the states of all accounts share. Raises NoConnectionError if no stack is deployed, and RetryLater."""
+    """Read the records that all states share. Raises NoConnectionError if no stack is deployed, and RetryLater."""
     lost: list[str] = []
     entries: tuple[Entry, ...] = ()
     with _unless_lost(connection, connection.recorded().history, "HistoryTable", lost):
@@ -227,7 +227,7 @@ def read_all_statuses(connection: Connection, now: datetime, progress: Progress 
 
 
 def read_status(connection: Connection, now: datetime, *, shared: Recorded | None = None) -> Status:
-    """Read the state of one account. `shared` is what several accounts share; None to read it.
+    """Read the state of one account. `shared`: the records that several accounts share; None to read them.
 
     Raises NoConnectionError if no stack is deployed, and RetryLater.
     """

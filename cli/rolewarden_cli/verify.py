@@ -40,8 +40,8 @@ NOT_DENIED = "read the reason with `rolewarden explain {role} {model}`"
 class Unsettled:
     """A fact about AWS that Rolewarden rests on, which only an account can settle.
 
-    `live` says how to settle it, and `matters` what happens if it is wrong. The protection itself depends on one with a
-    `decisive` place, from 1. The place of the others is 0.
+    `live` says how to settle it, and `matters` has the consequence of a mistake. The protection itself depends on one
+    with a `decisive` place, from 1. The place of the others is 0.
     """
 
     id: str

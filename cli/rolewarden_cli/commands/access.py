@@ -141,11 +141,11 @@ def _show_columns(out: Console, found: AccessMatrix) -> None:
 
 
 def _show_limits(out: Console, found: AccessMatrix) -> None:
-    """Say for which sessions the rows of users count who differ from the other users of their role."""
+    """Name the sessions for which a row with a source identity counts."""
     if any(row.source_identity for row in found.rows):
         out.print(
             "A row with `as NAME` counts for sessions of this user's apps only. Jobs, notebook instances and shared "
-            "spaces have no source identity, or may have none, and get what the default user of the domain gets."
+            "spaces have no source identity, or may have none, and have the access of the domain's default user."
         )
         out.print()
 

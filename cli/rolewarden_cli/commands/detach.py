@@ -38,7 +38,8 @@ def run_detach(  # noqa: PLR0913, PLR0917 - each parameter is an option
     Then the command deletes unused policies. It reads SageMaker and IAM again before each role. It refuses if it could
     not read everything, or if the deployed stack has other rules than the file, or unknown ones.
 
-    With --all, the command removes what a deleted stack left. It refuses as long as a stack covers the account.
+    With --all, the command detaches the policies that a deleted stack left. It refuses as long as a stack covers the
+    account.
 
     Example: rolewarden detach --local
     """
@@ -72,7 +73,7 @@ def run_detach(  # noqa: PLR0913, PLR0917 - each parameter is an option
 
 
 def _detach_all(connection: Connection, as_json: bool, *, deletes: bool, yes: bool) -> tuple[str, ...]:
-    """Show what a deleted stack left, ask, and remove it. Gives a line for each policy that stays against the wish."""
+    """Show the policies that a deleted stack left, ask, and detach them. Gives a line for each one that stays."""
     need_no_stack(connection)
     with console.progress() as progress:
         planned = find_left(connection, progress)

@@ -80,7 +80,7 @@ _RULES = {
     "-": ("diff/lost", SarifLevel.NOTE),
     "~": ("diff/changed", SarifLevel.WARNING),
 }
-"""The rule and the level of a result, by the sign of its line. What is gained needs a look."""
+"""The rule and the level of a result, by the sign of its line. A gain of access needs a review."""
 
 
 def sarif_results(found: Difference, file: Path) -> Iterator[SarifResult]:

@@ -71,7 +71,7 @@ def run_init(  # noqa: PLR0913, PLR0917 - each parameter is an option
         raise UsageError(f"{file} exists: give --force to replace it, or name another file")
     found = None
     if connection:
-        days = _number("How many days of the event history shall be read for models in use? (0 to 90)", days, ask=ask)
+        days = _number("Read how many days of the event history for models in use? (0 to 90)", days, ask=ask)
         today = options.today()
         with console.progress() as progress:
             found = read_account(connection, no_rules(today), start_of_history(days), progress)
@@ -151,7 +151,7 @@ def print_found(out: Console, found: FoundAccount) -> None:
 
 
 def print_written(out: Console, file: Path, start: StartingFile, stack_files: int) -> None:
-    """Print what was written, and the commands to run next."""
+    """Print the files that were written, and the commands to run next."""
     number = 1 + len(start.groups)
     out.print(f"wrote {file}: {counted(number, 'guardrail')} in {start.answers.mode.value} mode")
     if stack_files:

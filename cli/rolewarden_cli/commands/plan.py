@@ -47,7 +47,7 @@ from rolewarden_cli.rules import DEFAULT_FILE, CheckedFile
 
 _FIRST_SWEEP = {
     False: "Its first sweep would make these changes.",
-    True: "Its first sweep would make these changes, and report what observe mode leaves out.",
+    True: "Its first sweep would make these changes, and report the changes that observe mode leaves out.",
 }
 
 MOST_ROLES = 50
@@ -148,7 +148,7 @@ def show_all_plans(out: Console, found: AllPlans, *, everything: bool = False) -
 
 
 def _show_prevention(connection: Connection, file: Path, rules: Rules, asked: Observation, as_json: bool) -> Rollout:
-    """Print what the SCPs of `rules`, which are those of `file`, would deny. Raises UsageError."""
+    """Print the calls that the SCPs of `rules`, which are those of `file`, would deny. Raises UsageError."""
     if not 1 <= asked.days <= TRAIL_DAYS:
         raise UsageError(
             f"--days {asked.days}: CloudTrail's event history has {TRAIL_DAYS} days: give 1 to {TRAIL_DAYS}"
@@ -165,7 +165,7 @@ def _show_prevention(connection: Connection, file: Path, rules: Rules, asked: Ob
 
 
 def show_rollout(out: Console, found: Rollout) -> None:
-    """Print what the SCPs would deny, what they cannot see, and what the history cannot show."""
+    """Print the calls that the SCPs would deny, the rules that they cannot see, and the calls without a record."""
     out.print(Text(f"account {found.account}, {counted(found.days, 'day')} until now", "bold"))
     out.print(f"{counted(found.records, 'record')} read from {found.source}")
     if found.is_management:
