@@ -286,3 +286,16 @@ def test_no_other_function_with_the_role_of_a_function_can_use_its_permissions(r
                 assert decisions[-1] != "explicitDeny", (of_one.function, action)
                 tried += 1
     assert tried > 50
+
+
+OF_LAMBDA = ("kms:Decrypt", "logs:PutLogEvents", "sqs:DeleteMessage", "sqs:ReceiveMessage", "sqs:SendMessage")
+"""Calls that Lambda itself makes as the role of a function. They do not have the ARN of the function."""
+
+
+def test_lambda_itself_can_make_its_own_calls_as_the_role_of_a_function(rights):
+    assert len(rights) > 5
+    for of_one in rights:
+        for action in OF_LAMBDA:
+            service = action.partition(":")[0]
+            judgement = judge(of_one.policies, action, f"arn:aws:{service}:us-east-1:{ACCOUNT}:anything", {})
+            assert judgement.decision != "explicitDeny", (of_one.function, action)

@@ -14,6 +14,7 @@ from rolewarden_cli import options
 from rolewarden_local.aws import ACCOUNT_ID, REGION
 from rolewarden_local.emulated import access, apps
 from rolewarden_local.emulated._ministack import sts
+from rolewarden_local.emulated.service_sessions import NotTrustedError
 from rolewarden_local.scenes.seed import ANALYTICS, RESEARCH
 
 from tests.commands import json_answer, rolewarden
@@ -211,7 +212,7 @@ def test_a_principal_who_assumes_the_role_with_the_name_of_a_user_gets_no_looser
 def test_a_trust_policy_that_no_longer_lets_sagemaker_set_it_starts_no_app_and_frees_nobody(shared):
     world = shared(LOOSER)
     set_trust(world, (SAGEMAKER, BOTH[:1]))
-    with pytest.raises(apps.NotStarted):
+    with pytest.raises(NotTrustedError):
         user("ana")
     assert job() == set()
     assert "none" in world.attached(ROLE)

@@ -25,6 +25,7 @@ from rolewarden_local.emulated import (
     access,
     alarms,
     app_images,
+    apps,
     authorization,
     buses,
     cloudformation,
@@ -260,7 +261,7 @@ class LocalAws:
 
         Raises NotTrustedError.
         """
-        return service_sessions.open_profile(url, ACCOUNT_ID, REGION)
+        return apps.open_profile(url)
 
     def mark(self) -> int:
         """A point in the log of calls, for the argument of `calls`."""

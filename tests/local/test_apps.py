@@ -6,6 +6,7 @@ from typing import Any
 import boto3
 import pytest
 from rolewarden_local.emulated import apps
+from rolewarden_local.emulated.service_sessions import NotTrustedError
 from rolewarden_local.scenes.seed import trusting
 
 from tests.local.conftest import policy, refusal
@@ -65,6 +66,18 @@ def test_a_session_of_an_app_carries_the_name_of_its_user_profile(aws, sagemaker
     assert [can_list(aws, session) for session in (ana, ben)] == [True, False]
 
 
+def test_a_session_behind_a_presigned_url_carries_the_name_of_its_user_profile_too(aws, sagemaker):
+    domain = shared_domain(sagemaker)
+    opened = []
+    for name in ("ana", "ben"):
+        url = sagemaker.create_presigned_domain_url(DomainId=domain, UserProfileName=name)["AuthorizedUrl"]
+        opened.append(can_list(aws, boto3.Session(aws.open_profile(url), "-", "-", REGION)))
+    assert opened == [True, False]
+    boto3.client("iam").update_assume_role_policy(RoleName="Shared", PolicyDocument=trust("sts:AssumeRole"))
+    with pytest.raises(NotTrustedError, match="sts:SetSourceIdentity"):
+        aws.open_profile(url)
+
+
 def test_cloudtrail_records_the_source_identity(aws, sagemaker):
     domain = shared_domain(sagemaker)
     iam = boto3.client("iam", REGION)
@@ -93,7 +106,7 @@ def test_a_job_of_a_user_carries_the_source_identity_or_not(aws, sagemaker, carr
 
 def test_no_app_starts_if_the_trust_policy_lets_sagemaker_set_no_source_identity(aws, sagemaker):
     domain = shared_domain(sagemaker, trust_policy=trust("sts:AssumeRole"))
-    with pytest.raises(apps.NotStarted, match="sts:SetSourceIdentity"):
+    with pytest.raises(NotTrustedError, match="sts:SetSourceIdentity"):
         apps.user_session(REGION, ACCOUNT, domain, "ana")
 
 

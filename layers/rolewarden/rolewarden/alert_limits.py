@@ -186,9 +186,14 @@ def _has_numbers(row: Mapping[str, Any]) -> bool:
     """Whether the numbers of a row are numbers. Any other row is logged, and counts as missing."""
     wrong = [name for name in ("closes", "repeats", "beyond") if not isinstance(row.get(name, 0), int | Decimal)]
     if wrong:
-        key = {name: str(row.get(name))[:200] for name in ("scope", "item")}
-        logger.error("a row of the alerts table has another form and counts as missing", extra=key | {"wrong": wrong})
+        log_other_form(row, f"no number: {', '.join(wrong)}")
     return not wrong
+
+
+def log_other_form(row: Mapping[str, Any], why: str) -> None:
+    """Log a row that AlertFunction has not written. It must not stop the alerts of the other rows."""
+    key = {name: str(row.get(name))[:200] for name in ("scope", "item")}
+    logger.error("a row of the alerts table has another form and counts as missing", extra={**key, "why": why})
 
 
 def _limits(key: AlertKey, *, is_verified: bool) -> list[Limit]:

@@ -864,18 +864,12 @@ class Aws:
 def _looked_up(
     client: CloudTrailClient, key: Literal["EventName", "EventId", "ReadOnly"], value: str, **more: Any
 ) -> Iterator[Mapping[str, Any]]:
-    pages = iter(
-        client.get_paginator("lookup_events").paginate(
+    with translated():
+        pages = client.get_paginator("lookup_events").paginate(
             LookupAttributes=[{"AttributeKey": key, "AttributeValue": value}], **more
         )
-    )
-    while True:
-        # A reader of the records can raise its own errors between two pages.
-        with translated():
-            page = next(pages, None)
-        if page is None:
-            return
-        yield from (json.loads(event["CloudTrailEvent"]) for event in page["Events"])
+        for page in pages:
+            yield from (json.loads(event["CloudTrailEvent"]) for event in page["Events"])
 
 
 class _Session:

@@ -24,7 +24,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from rolewarden.alert import SUMMARY_ROWS, AlertKey
-from rolewarden.alert_limits import ALERT_KEPT_SECONDS, alert_digest
+from rolewarden.alert_limits import ALERT_KEPT_SECONDS, alert_digest, log_other_form
 from rolewarden.calls import ReadsWrites, WritesItems
 from rolewarden.clock import Clock
 from rolewarden.errors import Refused
@@ -165,7 +165,7 @@ class HeldAlerts:
                 numbers = (int(row[name]) if name in row else 0 for name in ("closes", "held", "sent"))
                 yield _Numbers(str(row["item"]), account, region, int(hour), *numbers)
             except (ValueError, TypeError) as error:
-                _log_other_form(row, error)
+                log_other_form(row, repr(error))
 
     def _of_call(self, place: str, event_id: str) -> Iterator[HeldAlert]:
         for row in self.aws.query(self.table, {"scope": f"held/{place}"}, begins=("item", f"{event_id} ")):
@@ -173,13 +173,7 @@ class HeldAlerts:
                 event = json.loads(row["event"]) if "event" in row else None
                 yield HeldAlert(place, str(row["item"]), str(row["item"]).partition(" ")[2], event, int(row["hour"]))
             except (KeyError, ValueError, TypeError) as error:
-                _log_other_form(row, error)
+                log_other_form(row, repr(error))
 
     def _add(self, item: str, number: str) -> None:
         self.aws.update(self.table, {"scope": "holding", "item": item}, f"ADD {number} :one", {":one": 1})
-
-
-def _log_other_form(row: Mapping[str, Any], error: Exception) -> None:
-    """Log a row that AlertFunction has not written. It must not stop the alerts of the other rows."""
-    key = {name: str(row.get(name))[:200] for name in ("scope", "item")}
-    logger.error("a row of the alerts table has another form and counts as missing", extra=key | {"why": repr(error)})

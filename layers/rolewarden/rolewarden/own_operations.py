@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from rolewarden.aws import IAM_HOME_REGIONS
@@ -81,6 +82,7 @@ _CONTENT = ("policyName", "policyArn", "permissionsBoundary")
 _IN_PROGRESS = "_IN_PROGRESS"
 _STACK = "AWS::CloudFormation::Stack"
 _CLEANUP = "_CLEANUP_IN_PROGRESS"
+_EVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass
@@ -147,15 +149,12 @@ class OwnOperations:
         """
         if service == "cloudformation":
             return True
-        key = " ".join((name, *place))
-        known = self._answer(key, at)
-        if not known:
-            stack = self.aws.stack_set_stack(name, place, self.stack_sets[name])
-            known = self._answers[key] = _Reply(stack, datetime.now(UTC), datetime.min.replace(tzinfo=UTC))
-        if not known.value:
+        ask = partial(self.aws.stack_set_stack, name, place, self.stack_sets[name])
+        stack = self._asked(" ".join((name, *place)), at, ask)
+        if not stack:
             return True
         try:
-            return self._is_in_stack(known.value, service, record, at)
+            return self._is_in_stack(stack, service, record, at)
         except Refused as refused:
             if refused.reason is not Reason.NOT_ENTERED:
                 raise
@@ -185,7 +184,7 @@ class OwnOperations:
         known = self._answer(stack, at)
         if known:
             return tuple(known.value)
-        found, since = [], datetime.min.replace(tzinfo=UTC)
+        found, since = [], _EVER
         for event in self.aws.stack_events(stack):
             found.append(event)
             begins = (
@@ -200,19 +199,22 @@ class OwnOperations:
     def _is_in_stack_set(self, name: str, place: tuple[str, str], at: datetime) -> bool:
         """Whether an operation of a StackSet ran at `at` in the account and region; an empty region is any."""
         call_as = self.stack_sets[name]
-        known = self._answer(name, at)
-        if not known:
-            operations = tuple(self.aws.stack_set_operations(name, call_as))
-            known = self._answers[name] = _Reply(operations, datetime.now(UTC), datetime.min.replace(tzinfo=UTC))
-        for operation in known.value:
+        operations = self._asked(name, at, partial(self.aws.stack_set_operations, name, call_as))
+        for operation in operations:
             if operation.begun - SLACK <= at <= (operation.ended or datetime.now(UTC)) + SLACK:
-                results = self._answer(operation.id, at)
-                if not results:
-                    places = self.aws.stack_set_places(name, operation.id, call_as)
-                    results = self._answers[operation.id] = _Reply(places, datetime.now(UTC), operation.begun)
-                if any(account == place[0] and place[1] in {"", region} for account, region in results.value):
+                ask = partial(self.aws.stack_set_places, name, operation.id, call_as)
+                places = self._asked(operation.id, at, ask, since=operation.begun)
+                if any(account == place[0] and place[1] in {"", region} for account, region in places):
                     return True
         return False
+
+    def _asked(self, key: str, at: datetime, ask: Callable[[], Any], *, since: datetime = _EVER) -> Any:
+        """An answer of CloudFormation for a call at `at`, which reaches back to `since`. `ask` asks if none is kept."""
+        known = self._answer(key, at)
+        if known is None:
+            value = ask()
+            known = self._answers[key] = _Reply(value, datetime.now(UTC), since)
+        return known.value
 
     def _answer(self, key: str, at: datetime) -> _Reply | None:
         """An earlier answer that is good enough for a call at `at`; None if CloudFormation has to be asked."""

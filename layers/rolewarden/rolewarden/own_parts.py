@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from rolewarden.aws import Aws
 from rolewarden.aws_errors import translated
+from rolewarden.chunks import chunks
 from rolewarden.clock import Clock
 from rolewarden.errors import Gone, Refused
 from rolewarden.links import LinkReader
@@ -135,11 +136,10 @@ class OwnParts:
         return "" if is_heard else f"{logical} has no confirmed subscription, so alarms and alerts reach nobody"
 
     def _alarms(self, alarms: dict[str, str], topics: list[str]) -> Iterator[tuple[str, str]]:
-        names, found = sorted(alarms), {}
-        for start in range(0, len(names), 100):
+        found = {}
+        for names in chunks(sorted(alarms), 100):
             with translated():
-                client = self._aws.client("cloudwatch")
-                answer = client.describe_alarms(AlarmNames=names[start : start + 100])["MetricAlarms"]
+                answer = self._aws.client("cloudwatch").describe_alarms(AlarmNames=names)["MetricAlarms"]
             found.update({alarm["AlarmName"]: alarm for alarm in answer})
         for name, logical in alarms.items():
             alarm = found.get(name)

@@ -61,21 +61,17 @@ class StackReader:
         """
         _, _, _, region, account, _ = stack_id.split(":", 5)
         client = self._aws.within(account).client("cloudformation", region)
-        pages = iter(client.get_paginator("describe_stack_events").paginate(StackName=stack_id))
-        while True:
-            with translated():
-                page = next(pages, None)
-            if page is None:
-                return
-            for event in page["StackEvents"]:
-                yield StackEvent(
-                    event["Timestamp"],
-                    event.get("LogicalResourceId", ""),
-                    event.get("PhysicalResourceId", ""),
-                    event.get("ResourceType", ""),
-                    event.get("ResourceStatus", ""),
-                    event.get("ResourceProperties", ""),
-                )
+        with translated():
+            for page in client.get_paginator("describe_stack_events").paginate(StackName=stack_id):
+                for event in page["StackEvents"]:
+                    yield StackEvent(
+                        event["Timestamp"],
+                        event.get("LogicalResourceId", ""),
+                        event.get("PhysicalResourceId", ""),
+                        event.get("ResourceType", ""),
+                        event.get("ResourceStatus", ""),
+                        event.get("ResourceProperties", ""),
+                    )
 
     def stack_output(self, stack_id: str, name: str) -> str:
         """The value of an output that a stack of this region has since its last completed operation; empty without one.

@@ -13,7 +13,7 @@ SageMaker changes the setting only without apps in the status InService or Pendi
 
 from __future__ import annotations
 
-import uuid
+import base64
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -21,13 +21,12 @@ from typing import Any, Final
 import boto3
 from moto.sagemaker.exceptions import AWSValidationException, ResourceInUseException, ResourceNotFound
 from moto.sagemaker.models import SageMakerModelBackend, sagemaker_backends
-from rolewarden.errors import RolewardenError
 
-from rolewarden_local.emulated import access
 from rolewarden_local.emulated._ministack import sts
+from rolewarden_local.emulated.service_sessions import begin_session
 
-SERVICE: Final = "sagemaker.amazonaws.com"
-SESSION: Final = "SageMaker"
+_SERVICE: Final = "sagemaker.amazonaws.com"
+_SESSION: Final = "SageMaker"
 """The name of the sessions that SageMaker begins. AWS does not document it, and its sample policies have
 `*:SageMaker`."""
 
@@ -45,10 +44,6 @@ class Jobs:
 JOBS: Final = Jobs()
 
 
-class NotStarted(RolewardenError):
-    """The trust policy of a role does not let SageMaker begin a session with a source identity."""
-
-
 def of_apps() -> dict[str, Callable[[Any], dict[str, Any]]]:
     """The calls of the service, by the names of moto's methods."""
     return {"create_app": _create, "describe_app": _describe, "delete_app": _delete, "list_apps": _list}
@@ -60,40 +55,44 @@ def is_running(backend: SageMakerModelBackend, domain_id: str) -> bool:
 
 
 def user_session(region: str, account: str, domain_id: str, user_profile: str) -> boto3.Session:
-    """A session as a user has it in Canvas or Studio. Raises NotStarted if SageMaker cannot begin it."""
-    backend = sagemaker_backends[account][region]
-    domain = backend.domains[domain_id]
-    profile = backend.__dict__["rolewarden_user-profile"][domain_id, user_profile.lower()]
-    role = profile.settings.get("ExecutionRole") or domain.default_user_settings["ExecutionRole"]
-    sets_identity = (domain.domain_settings or {}).get("ExecutionRoleIdentityConfig") == "USER_PROFILE_NAME"
-    return _session(role, profile.name if sets_identity else "", region)
+    """A session as a user has it in Canvas or Studio. Raises NotTrustedError if SageMaker cannot begin it."""
+    return _session(_begin(region, account, domain_id, user_profile), region)
+
+
+def open_profile(url: str) -> str:
+    """Begin the session that SageMaker gives to a caller who opens a presigned URL, and return its access key.
+
+    Raises NotTrustedError.
+    """
+    arn = base64.urlsafe_b64decode(url.partition("token=")[2]).decode()
+    _, _, _, region, account, resource = arn.split(":")
+    _, domain_id, user_profile = resource.split("/")
+    return _begin(region, account, domain_id, user_profile)
 
 
 def job_session(region: str, role: str, creator: boto3.Session | None = None) -> boto3.Session:
-    """A session of a job that works as the role with this ARN. `creator` is the session of its creator."""
+    """A session of a job that works as the role with this ARN. `creator` is the session of its creator.
+
+    Raises NotTrustedError.
+    """
     credentials = creator.get_credentials() if creator else None
     given = sts._sessions.get(credentials.access_key, {}) if credentials else {}
-    return _session(role, given.get("SourceIdentity", "") if JOBS.carry else "", region)
+    carried = given.get("SourceIdentity", "") if JOBS.carry else ""
+    return _session(begin_session(_SERVICE, role, _SESSION, carried), region)
 
 
-def _session(role: str, source_identity: str, region: str) -> boto3.Session:
-    actions = ("sts:AssumeRole", *(("sts:SetSourceIdentity",) if source_identity else ()))
-    for action in actions:
-        if not access.service_may(action, SERVICE, role, {}):
-            raise NotStarted(f"{SERVICE} is not authorized to perform: {action} on resource: {role}")
-    key = f"ASIA{uuid.uuid4().hex[:16].upper()}"
-    found = access.role(role) or {}
-    session = {
-        "Arn": f"arn:aws:sts::{role.split(':')[4]}:assumed-role/{found['RoleName']}/{SESSION}",
-        "UserId": f"{found['RoleId']}:{SESSION}",
-        "PrincipalType": "AssumedRole",
-        "SourceAccessKeyId": "",
-        "AccountId": role.split(":")[4],
-    }
-    if source_identity:
-        session["SourceIdentity"] = source_identity
-    sts.register_session(key, session)
-    return boto3.Session(key, "-", "-", region)
+def _begin(region: str, account: str, domain_id: str, user_profile: str) -> str:
+    """Begin a session as the role of a user profile: its own, or that of its domain."""
+    backend = sagemaker_backends[account][region]
+    domain = backend.domains[domain_id]
+    profile = backend.__dict__["rolewarden_user-profile"][domain_id, user_profile.lower()]
+    role = profile.settings.get("ExecutionRole") or (domain.default_user_settings or {}).get("ExecutionRole", "")
+    sets_identity = (domain.domain_settings or {}).get("ExecutionRoleIdentityConfig") == "USER_PROFILE_NAME"
+    return begin_session(_SERVICE, role, _SESSION, profile.name if sets_identity else "")
+
+
+def _session(access_key: str, region: str) -> boto3.Session:
+    return boto3.Session(access_key, "-", "-", region)
 
 
 def _apps(backend: SageMakerModelBackend) -> dict[_Key, str]:

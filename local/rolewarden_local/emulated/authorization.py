@@ -356,16 +356,18 @@ def _keys(request: Request, ask: _Ask) -> dict[str, str]:
     }
 
 
-_FUNCTION_READ: Final = re.compile(r"/[\d-]+/functions/(?P<name>[\w-]+)/(?P<what>concurrency|configuration|policy)")
-_OF_MAPPING: Final = {"GET": "lambda:GetEventSourceMapping", "PUT": "lambda:UpdateEventSourceMapping"}
-_CONCURRENCY: Final = re.compile(r"/[\d-]+/functions/(?P<name>[\w-]+)/concurrency")
-_OF_CONCURRENCY: Final = {"DELETE": "lambda:DeleteFunctionConcurrency", "PUT": "lambda:PutFunctionConcurrency"}
-_MAPPING: Final = re.compile(r"/[\d-]+/event-source-mappings/(?P<id>[\w-]+)/?")
-_FUNCTION_READS: Final = {
-    "concurrency": "lambda:GetFunctionConcurrency",
-    "configuration": "lambda:GetFunctionConfiguration",
-    "policy": "lambda:GetPolicy",
+_FUNCTION: Final = re.compile(r"/[\d-]+/functions/(?P<name>[\w-]+)/(?P<what>concurrency|configuration|policy)")
+_MAPPING: Final = re.compile(r"/[\d-]+/event-source-mappings/(?P<name>[\w-]+)/?")
+_OF_LAMBDA: Final = {
+    ("DELETE", "concurrency"): "lambda:DeleteFunctionConcurrency",
+    ("GET", "concurrency"): "lambda:GetFunctionConcurrency",
+    ("GET", "configuration"): "lambda:GetFunctionConfiguration",
+    ("GET", "event-source-mapping"): "lambda:GetEventSourceMapping",
+    ("GET", "policy"): "lambda:GetPolicy",
+    ("PUT", "concurrency"): "lambda:PutFunctionConcurrency",
+    ("PUT", "event-source-mapping"): "lambda:UpdateEventSourceMapping",
 }
+"""The actions of calls about one function or mapping, by the method and the part of the path."""
 
 
 def _asked(request: Request) -> Iterable[_Ask]:
@@ -394,17 +396,8 @@ def _asked(request: Request) -> Iterable[_Ask]:
     about_stack = ("DescribeStacks", "DescribeStackEvents", "DescribeStackResource", "ListStackResources")
     if action in {f"cloudformation:{each}" for each in about_stack} and (name := request.parameter("StackName")):
         return [_Ask(action, _stack_arn(request, name))]
-    if request.service == "lambda" and (reading := _FUNCTION_READ.fullmatch(request.path)) and request.method == "GET":
-        return [_Ask(_FUNCTION_READS[reading["what"]], request.arn("lambda", f"function:{reading['name']}"))]
-    if request.service == "lambda" and (mapping := _MAPPING.fullmatch(request.path)) and request.method in _OF_MAPPING:
-        arn = request.arn("lambda", f"event-source-mapping:{mapping['id']}")
-        return [_Ask(_OF_MAPPING[request.method], arn)]
-    if (
-        request.service == "lambda"
-        and (of := _CONCURRENCY.fullmatch(request.path))
-        and request.method in _OF_CONCURRENCY
-    ):
-        return [_Ask(_OF_CONCURRENCY[request.method], request.arn("lambda", f"function:{of['name']}"))]
+    if request.service == "lambda":
+        return [_of_lambda(request) or _Ask(action)]
     if action == "cloudwatch:DescribeAlarms":
         return [_Ask(action, request.arn("cloudwatch", "alarm:*"))]
     named = {
@@ -414,6 +407,14 @@ def _asked(request: Request) -> Iterable[_Ask]:
         "sqs": _of_sqs,
     }.get(request.service)
     return named(request, action, json.loads(request.body or b"{}")) if named else [_Ask(action)]
+
+
+def _of_lambda(request: Request) -> _Ask | None:
+    for path, kind in ((_FUNCTION, "function"), (_MAPPING, "event-source-mapping")):
+        if found := path.fullmatch(request.path):
+            action = _OF_LAMBDA.get((request.method, found.groupdict().get("what", kind)))
+            return _Ask(action, request.arn("lambda", f"{kind}:{found['name']}")) if action else None
+    return None
 
 
 def _of_stack_set(request: Request, action: str, name: str) -> list[_Ask]:

@@ -11,23 +11,13 @@ MiniStack keeps service control policies and never evaluates them.
 
 from __future__ import annotations
 
-import functools
-import json
 from collections.abc import Mapping
-
-from rolewarden.packing import Document
 
 from rolewarden_local.emulated.judge import Decision, Values, judge
 from rolewarden_local.emulated.organization import FULL_ACCESS, ORGANIZATION, scp_levels
 
 SERVICE_LINKED = ":role/aws-service-role/"
 """A part of the ARN of each service-linked role."""
-
-
-@functools.lru_cache(maxsize=256)
-def _document(text: str) -> Document:
-    document: Document = json.loads(text)
-    return document
 
 
 def organizations_decision(principal: str, action: str, resource: str, keys: Mapping[str, Values]) -> Decision:
@@ -38,8 +28,7 @@ def organizations_decision(principal: str, action: str, resource: str, keys: Map
     decisions: set[Decision] = set()
     for level in scp_levels(account):
         if set(level) != {FULL_ACCESS}:
-            documents = {name: _document(text) for name, text in level.items()}
-            decisions.add(judge(documents, action, resource, keys).decision)
+            decisions.add(judge(level, action, resource, keys).decision)
     if "explicitDeny" in decisions:
         return "explicitDeny"
     return "implicitDeny" if "implicitDeny" in decisions else "allowed"

@@ -7,60 +7,44 @@ https://docs.aws.amazon.com/organizations/latest/userguide/orgs_manage_policies_
 
 from __future__ import annotations
 
-import base64
 import itertools
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
-from moto.sagemaker.models import sagemaker_backends
 from rolewarden.errors import RolewardenError
 
-from rolewarden_local.emulated import access, sagemaker
+from rolewarden_local.emulated import access
 from rolewarden_local.emulated._ministack import sts
-from rolewarden_local.emulated.apps import SERVICE, SESSION
 from rolewarden_local.emulated.judge import current_time
 
 _NUMBERS: Final = itertools.count(1)
 
 
 class NotTrustedError(RolewardenError):
-    """The role does not exist, or its trust policy does not allow the service."""
+    """The role does not exist, or its trust policy does not let the service begin this session."""
 
 
-def begin_session(service: str, role_arn: str, name: str) -> str:
-    """Begin a session of a role as a service, and return its access key. `name` is the name of the session.
+def begin_session(service: str, role_arn: str, name: str, source_identity: str = "") -> str:
+    """Begin a session of a role as a service, and return its access key.
+
+    - `name`: the name of the session.
+    - `source_identity`: the source identity that the service sets; empty for none. The trust policy of the role must
+      then also allow sts:SetSourceIdentity.
 
     Raises NotTrustedError.
     """
     role = access.role(role_arn)
-    if role is None or not access.service_may_assume(service, role_arn, current_time()):
-        raise NotTrustedError(f"{service} cannot assume {role_arn}: it is missing or does not trust the service")
+    if role is None:
+        raise NotTrustedError(f"{service} cannot assume {role_arn}: it is missing")
+    for action in ("sts:AssumeRole", *(("sts:SetSourceIdentity",) if source_identity else ())):
+        if not access.service_may(action, service, role_arn, current_time()):
+            raise NotTrustedError(f"{service} is not authorized to perform: {action} on resource: {role_arn}")
     account, key = role_arn.split(":")[4], f"ASIASERVICE{next(_NUMBERS):09}"
-    sts.register_session(
-        key,
-        {
-            "Arn": f"arn:aws:sts::{account}:assumed-role/{role['RoleName']}/{name}",
-            "UserId": f"{role['RoleId']}:{name}",
-            "AccountId": account,
-            "PrincipalType": "AssumedRole",
-            "SourceAccessKeyId": service,
-        },
-    )
+    session = {
+        "Arn": f"arn:aws:sts::{account}:assumed-role/{role['RoleName']}/{name}",
+        "UserId": f"{role['RoleId']}:{name}",
+        "AccountId": account,
+        "PrincipalType": "AssumedRole",
+        "SourceAccessKeyId": service,
+    }
+    sts.register_session(key, {**session, **({"SourceIdentity": source_identity} if source_identity else {})})
     return key
-
-
-def open_profile(url: str, account: str, region: str) -> str:
-    """Begin the session that SageMaker gives to a caller who opens a presigned URL, and return its access key.
-
-    Raises NotTrustedError.
-    """
-    arn = base64.urlsafe_b64decode(url.partition("token=")[2]).decode()
-    return begin_session(SERVICE, profile_role(arn, account, region), SESSION)
-
-
-def profile_role(profile_arn: str, account: str, region: str) -> str:
-    """The ARN of the role of a user profile: its own, or that of its domain."""
-    backend = sagemaker_backends[account][region]
-    [profile] = [found for found in sagemaker.members_of(backend) if found.arn == profile_arn]
-    of_domain: Mapping[str, Any] = backend.domains[profile.domain_id].default_user_settings or {}
-    return str(profile.settings.get("ExecutionRole") or of_domain.get("ExecutionRole", ""))
