@@ -158,7 +158,7 @@ def waited(until: Callable[[], bool], what: str) -> float:
     start, pause = time.monotonic(), 0.005
     while not until():
         if time.monotonic() - start > PATIENCE:
-            raise StayedUnprotectedError(f"{what}: still not after {PATIENCE:.0f} s")
+            raise StayedUnprotectedError(f"{what}: still not after {PATIENCE:.0f} s: run the command again")
         time.sleep(pause)
         # Each check costs the local AWS some calls, and these delay the awaited result.
         pause = min(1.2 * pause, 0.1)
