@@ -169,7 +169,8 @@ def print_roles(account: Account, console: Console) -> None:
     """Print every role of the account and its verdict."""
     if line := banner_of(account.rules):
         console.print(Text(line, "bold yellow"))
-    table = Table(box=None, pad_edge=False)
+    # One blank between columns, so that 80 columns have room for the names of most subjects.
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("role", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     table.add_column("guardrails", no_wrap=True)
