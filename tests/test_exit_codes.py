@@ -111,7 +111,7 @@ def test_a_value_of_another_type_is_one_line_without_words_of_a_library(name, op
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["statsu"], "no such command 'statsu'. Did you mean 'status'?: see `rolewarden --help`"),
+        (["statsu"], "no such command 'statsu' (did you mean 'status'?): see `rolewarden --help`"),
         (["--nonsense"], "no such option: --nonsense: see `rolewarden --help`"),
         (["explain", "CanvasRosa"], "missing argument 'MODEL': see `rolewarden explain --help`"),
     ],

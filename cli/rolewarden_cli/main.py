@@ -112,16 +112,17 @@ def _one_line() -> Iterator[None]:
     raise typer.Exit(ExitCode.ERROR)
 
 
-_OF_PYDANTIC = (
+_OF_LIBRARIES = (
     (re.compile(r"Value error, "), ""),
     (re.compile(r"Input should be a valid (integer|number).*"), "write a number"),
     (re.compile(r"Input should be (?=greater|less)"), "the number must be "),
+    (re.compile(r"\. Did you mean (.+)\?$"), r" (did you mean \1?)"),
 )
-"""Texts of Pydantic, which Typer uses for the values of options, each with the text for a user."""
+"""Patterns of Typer's texts and of those of Pydantic, which Typer uses for values, each with the text to print."""
 
 
 def _plain(message: str) -> str:
-    for text, plain in _OF_PYDANTIC:
+    for text, plain in _OF_LIBRARIES:
         message = text.sub(plain, message)
     return message
 

@@ -154,10 +154,10 @@ def print_written(out: Console, file: Path, start: StartingFile, stack_files: in
     """Print the files that were written, and the commands to run next."""
     number = 1 + len(start.groups)
     out.print(f"wrote {file}: {counted(number, 'guardrail')} in {start.answers.mode.value} mode")
-    if stack_files:
-        out.print(f"wrote {counted(stack_files, 'file')} of the stack: `sam build && sam deploy` deploys them")
     if start.by_provider:
         out.print("The single models need too many policies, so the lists have every model of their providers.")
     named = "" if file == DEFAULT_FILE else f" {file}"
     option = "" if file == DEFAULT_FILE else f" --guardrails {file}"
     out.print(f"`rolewarden check{named}` checks it, and `rolewarden plan{option}` shows its effect")
+    if stack_files:
+        out.print(f"wrote {counted(stack_files, 'file')} of the stack: `sam build && sam deploy` deploys them")

@@ -254,7 +254,7 @@ def summary(
         (
             "To do",
             "look up the calls in CloudTrail, and stop their caller if they are not intended"
-            + ("; find in CloudTrail's data events, or in IAM, who can invoke the functions" if unverified else ""),
+            + (_FIND_INVOKERS if unverified else ""),
         ),
         (_RUNBOOK, "docs/how-to/runbook.md, Too many alerts"),
     ]
@@ -537,6 +537,10 @@ _FINDINGS: dict[str, Callable[[Mapping[str, Any], _Console], _Parts]] = {
     RoleContested.detail_type: _role_contested,
 }
 
+_FIND_INVOKERS = (
+    "; for unverified calls, find the callers with permission to invoke the functions, in CloudTrail's data events or "
+    "in IAM"
+)
 _RESTORE = "restore the stack (docs/how-to/runbook.md, Restore the stack), then run `rolewarden sweep`"
 _FORWARD_AGAIN = "run `rolewarden doctor`, which names the missing part and the recommended action"
 _FORWARDERS = re.compile(rf"{FORWARD}.+|{UNDELIVERED}|StackSet-.+|{'|'.join(sorted(MEMBER_ROLES))}", re.IGNORECASE)
@@ -549,7 +553,8 @@ _PARTS = {
     "sqs": ("queue", "messages about roles to evaluate may be lost", _RESTORE),
     "logs": ("log group", "log entries of the functions may be lost", _RESTORE),
     "sns": ("topic", "alarms and alerts may get lost", "check the subscriptions with `aws sns "
-            f"list-subscriptions-by-topic --topic-arn TOPIC`; {_RESTORE}"),
+            "list-subscriptions-by-topic --topic-arn TOPIC`, and the data protection policy, which the stack does not "
+            f"set, with `aws sns get-data-protection-policy --resource-arn TOPIC`; {_RESTORE}"),
     "kms": ("key", "without the key, Rolewarden cannot read its encrypted data",
             "run `aws kms cancel-key-deletion --key-id KEY` and `aws kms enable-key --key-id KEY` at once, "
             f"then {_RESTORE}; a key of your own needs the policy in docs/how-to/kms-key.md"),

@@ -158,7 +158,7 @@ def waited(until: Callable[[], bool], what: str) -> float:
     start, pause = time.monotonic(), 0.005
     while not until():
         if time.monotonic() - start > PATIENCE:
-            raise StayedUnprotectedError(f"{what}: still not after {PATIENCE:.0f} s")
+            raise StayedUnprotectedError(f"{what}: still not after {PATIENCE:.0f} s: run the command again")
         time.sleep(pause)
         # Each check costs the local AWS some calls, and these delay the awaited result.
         pause = min(1.2 * pause, 0.1)
@@ -169,7 +169,8 @@ def print_roles(account: Account, console: Console) -> None:
     """Print every role of the account and its verdict."""
     if line := banner_of(account.rules):
         console.print(Text(line, "bold yellow"))
-    table = Table(box=None, pad_edge=False)
+    # One blank between columns, so that 80 columns have room for the names of most subjects.
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("role", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     table.add_column("guardrails", no_wrap=True)
