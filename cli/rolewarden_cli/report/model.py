@@ -17,6 +17,7 @@ from rolewarden.verdicts import RECOMMENDATIONS, Outcome, Reason, Verdict
 
 from rolewarden_cli.access import AccessMatrix, Row
 from rolewarden_cli.actors import LEFT_OUT, without_actors, without_names, without_principals
+from rolewarden_cli.console import counted
 from rolewarden_cli.history import NO_DRIFT, Entry
 from rolewarden_cli.natural import natural_key
 from rolewarden_cli.organization import UnreachedAccount
@@ -362,7 +363,7 @@ class AccountReport:
             yield Finding(f"policy {policy.name}", FindingKind.TAMPERED, why, self._recommendation_of(policy.change))
         if roles := [role.outcome.role for role in self.plan.with_surplus]:
             more = f" and {len(roles) - FEW_ROLES:,} more" if len(roles) > FEW_ROLES else ""
-            number = "1 role has" if len(roles) == 1 else f"{len(roles):,} roles have"
+            number = counted(len(roles), "role has", "roles have")
             why = f"{number} policies or boundaries of Rolewarden that they do not need"
             aside = ", ".join(roles[:FEW_ROLES]) + more
             yield Finding(f"account {self.plan.account}", FindingKind.SURPLUS, why, "run `rolewarden detach`", aside)
@@ -402,8 +403,7 @@ class AccountReport:
             return ""
         found = self.plan.promotions[-1]
         change, lost = len(found.would_change), len(found.could_not)
-        noun = "role" if change == 1 else "roles"
-        text = f"In enforce mode, {change:,} {noun} would change, and {lost:,} could not be protected."
+        text = f"In enforce mode, {counted(change, 'role')} would change, and {lost:,} could not be protected."
         events = self.status.since_observing if self.status else None
         return f"{text} {in_words(events)}." if events else text
 

@@ -161,11 +161,6 @@ def _is_enough(account: AccountReport, role: str, session: str, number: int) -> 
     return is_exempt and sum(decision.allowed for decision in account.access.decisions[session]) >= number
 
 
-def number_in_words(number: int, one: str = "person", several: str = "people") -> str:
-    """A number with its noun."""
-    return f"{number:,} {one if number == 1 else several}"
-
-
 def listed(names: Iterable[str]) -> str:
     """Names with commas."""
     return ", ".join(names)

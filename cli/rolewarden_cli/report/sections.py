@@ -14,6 +14,7 @@ from rolewarden.own_events import RulesChanged
 from rolewarden.verdicts import Verdict
 
 from rolewarden_cli.access import Row
+from rolewarden_cli.console import counted
 from rolewarden_cli.figures import MEASURED_DAYS
 from rolewarden_cli.history import Entry
 from rolewarden_cli.models import BEDROCK, JUMPSTART
@@ -27,7 +28,7 @@ from rolewarden_cli.report.evidence import (
     moment,
 )
 from rolewarden_cli.report.model import AccountReport, Finding, FindingKind, Report, short_actor
-from rolewarden_cli.report.people import People, Reach, RoleUse, listed, number_in_words
+from rolewarden_cli.report.people import People, Reach, RoleUse, listed
 from rolewarden_cli.report.tables import PageTable, TableCell, coded, make_table, stated
 from rolewarden_cli.stack import StackRules
 
@@ -125,7 +126,9 @@ class Sections:
         return self._table("other-uses", "Other users of roles, which are no people", heads, rows, empty)
 
     def _of_use(self, use: RoleUse) -> Sequence[str | TableCell]:
-        users = TableCell(listed(map(self.user, use.rows)), number_in_words(len(use.rows)) if len(use.rows) > 1 else "")
+        users = TableCell(
+            listed(map(self.user, use.rows)), counted(len(use.rows), "person", "people") if len(use.rows) > 1 else ""
+        )
         return (
             users,
             use.sessions,
@@ -277,7 +280,7 @@ class Sections:
         """The seconds that drills measured."""
         rows = [
             (row.region, row.account, row.figure.meaning, f"{row.p50:.1f}", f"{row.p95:.1f}", f"{row.maximum:.1f}",
-             number_in_words(row.count, "time", "times"))
+             counted(row.count, "time"))
             for account in self.report.accounts
             if account.status
             for row in account.status.measured.rows
@@ -345,7 +348,7 @@ class Sections:
                 more = int(entry.row.get("more_changes") or 0)
                 lines = [
                     *entry.changes,
-                    *([f"and {number_in_words(more, 'further line', 'further lines')}"] if more else []),
+                    *([f"and {counted(more, 'further line')}"] if more else []),
                 ]
                 digests = " to ".join(filter(None, (entry.earlier_digest, entry.digest)))
                 doubt = f"not verified: {entry.unverified}" if entry.unverified else ""
