@@ -329,9 +329,6 @@ def test_each_column_has_a_number_a_family_and_its_whole_name_below_the_table(as
     assert [words(next(head.all("b"))) for head in heads] == [str(n) for n in range(1, 17)]
 
 
-# What the history proves.
-
-
 def account_with(*history, **verdicts):
     report = changed(generated(3, 3), history=history)
     [account] = report.accounts
@@ -401,9 +398,6 @@ def test_a_change_of_the_rules_that_was_cut_says_so():
     [row] = tables(page(changed(generated(1, 1), history=(cut,))).ids["rules"])["Changes of the rules"]
     assert "and 7 further lines" in row["What it changed"]
     assert "not verified: another digest" in row["Changed by"]
-
-
-# Controls.
 
 
 def test_each_control_names_sections_of_the_report_and_a_source(asked):

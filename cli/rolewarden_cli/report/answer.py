@@ -13,7 +13,7 @@ from rolewarden_cli.console import counted
 from rolewarden_cli.report.evidence import find_regularity, find_tampering, find_unprotected, length_in_words
 from rolewarden_cli.report.model import Report
 from rolewarden_cli.report.people import People, Reach, listed
-from rolewarden_cli.report.sections import GENERAL_LIMITS, NOT_RECORDED, SECTION_TITLES, Sections
+from rolewarden_cli.report.sections import GENERAL_LIMITS, NOT_RECORDED, SECTION_TITLES, VERDICT_WORDS, Sections
 
 MOST_NAMED = 4
 """Number of names that a sentence has at most."""
@@ -53,8 +53,7 @@ class ReportAnswer:
     def verdicts(self) -> dict[Verdict, int]:
         """The number of roles of all accounts with each verdict, 0 included."""
         found = [verdict for account in self.report.accounts for verdict in account.verdicts.values()]
-        order = (Verdict.COMPLIANT, Verdict.DRIFTED, Verdict.UNENFORCEABLE, Verdict.EXEMPT, Verdict.OUT_OF_SCOPE)
-        return {verdict: found.count(verdict) for verdict in order}
+        return {verdict: found.count(verdict) for verdict in VERDICT_WORDS}
 
     @property
     def governed(self) -> int:

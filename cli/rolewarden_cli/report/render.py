@@ -45,7 +45,6 @@ from rolewarden_cli.report.tables import TableCell
 MOST_ACTORS = 12
 """Number of callers that have a bar of their own; the others share one."""
 
-VERDICTS = (Verdict.COMPLIANT, Verdict.DRIFTED, Verdict.UNENFORCEABLE, Verdict.EXEMPT, Verdict.OUT_OF_SCOPE)
 KINDS = (
     RoleRemediated.detail_type,
     RoleFinding.detail_type,
@@ -170,7 +169,7 @@ class _Page:
         for one in (one for one in self.matrix.rows if one.row.is_subject):
             counted.setdefault(self.matrix.domain(one), Counter())[one.verdict] += 1
         domains = sorted(counted, key=lambda domain: (-counted[domain].total(), domain))
-        series = {verdict.value: [counted[domain][verdict] for domain in domains] for verdict in VERDICTS}
+        series = {verdict.value: [counted[domain][verdict] for domain in domains] for verdict in VERDICT_WORDS}
         return Chart("Users of roles by domain and verdict", _all_shown(domains), series, horizontal=True)
 
     @property

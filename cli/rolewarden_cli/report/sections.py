@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from rolewarden.bindings import USER_PROFILE
-from rolewarden.guardrails import Allowance, Exemption, Guardrail
+from rolewarden.guardrails import Allowance, BedrockRule, Exemption, Guardrail, JumpStartRule, Mode
 from rolewarden.matching import matches_name
 from rolewarden.names import same
 from rolewarden.own_events import RulesChanged
@@ -42,7 +42,7 @@ VERDICT_WORDS = {
     Verdict.EXEMPT: "exempt from guardrails",
     Verdict.OUT_OF_SCOPE: "no guardrail applies",
 }
-"""The verdicts in words."""
+"""The verdicts in words, in the order of their tiles and of their colors in report.css."""
 
 FAMILY_NAMES = {BEDROCK: "Amazon Bedrock", JUMPSTART: "SageMaker JumpStart"}
 """The names of the families of models."""
@@ -109,8 +109,6 @@ class Sections:
         with_account = ((cells[0], account or "all", *cells[1:]) for account, cells in rows)
         return make_table(id_, caption, (first, "Account", *others), with_account, empty)
 
-    # People.
-
     def people_with(self, reach: Reach) -> PageTable:
         """The people with a reach, by role."""
         rows = ((use.account, self._of_use(use)) for use in self.people.of(reach))
@@ -127,7 +125,8 @@ class Sections:
 
     def _of_use(self, use: RoleUse) -> Sequence[str | TableCell]:
         users = TableCell(
-            listed(map(self.user, use.rows)), counted(len(use.rows), "person", "people") if len(use.rows) > 1 else ""
+            listed(row.label for row in use.rows),
+            counted(len(use.rows), "person", "people") if len(use.rows) > 1 else "",
         )
         return (
             users,
@@ -137,10 +136,6 @@ class Sections:
             self._models(use),
             self._certainty(use),
         )
-
-    def user(self, row: Row) -> str:
-        """A user of a role in words."""
-        return row.label
 
     def _models(self, use: RoleUse) -> TableCell:
         families = [
@@ -167,8 +162,6 @@ class Sections:
         """The models of each set, by name."""
         rows = ((f"set {number}", f"{len(models):,}", listed(models)) for models, number in self.people.sets.items())
         return make_table("model-sets", "Models of each set", ("Set", "Number", "Models"), rows, "")
-
-    # Exceptions.
 
     @cached_property
     def exceptions(self) -> PageTable:
@@ -237,8 +230,6 @@ class Sections:
         reached = {place for decisions in decided for place, decision in decisions if decision.allowed}
         return listed(row.label for row in rows), f"{len(reached):,} of {len(access.models):,} models"
 
-    # Findings.
-
     def findings(self, *, noted: bool) -> PageTable:
         """The findings that are only noted, or the others, the worst first."""
         kinds = list(FindingKind)
@@ -249,8 +240,6 @@ class Sections:
             return self._table("findings-noted", "Only noted", heads, rows, "The report notes nothing else.")
         empty = "The report found nothing that is broken or unknown."
         return self._table("findings-broken", "To be fixed or decided", heads, rows, empty)
-
-    # What the history proves.
 
     @cached_property
     def unprotected(self) -> PageTable:
@@ -335,8 +324,6 @@ class Sections:
         caller = TableCell(self.caller(entry.actor), listed(filter(None, asides)))
         return moment(entry.at), TableCell(entry.kind, why), entry.about, entry.event, caller
 
-    # Rules.
-
     @cached_property
     def rule_changes(self) -> PageTable:
         """The changes of the rules."""
@@ -367,8 +354,6 @@ class Sections:
         )
         heads = ("Guardrail", "Mode", "It denies", "It leaves open")
         return make_table("guardrails", "The guardrails of the rules", heads, rows, "The rules have no guardrail.")
-
-    # Scope and health.
 
     @cached_property
     def scope(self) -> PageTable:
@@ -467,8 +452,6 @@ class Sections:
             f"The policies of {listed(unknown)} could not be compared with the rules." if unknown else "",
         )))  # fmt: skip
 
-    # What is not covered, and what changed.
-
     @cached_property
     def gaps(self) -> PageTable:
         """Everything that the rules or this report do not cover."""
@@ -498,7 +481,7 @@ class Sections:
                 if verdict is Verdict.UNENFORCEABLE:
                     yield place, ("role that cannot be protected", role, VERDICT_WORDS[verdict])
         for name, guardrail in self.report.rules.guardrails.items():
-            if guardrail.mode.value == "observe":
+            if guardrail.mode is Mode.OBSERVE:
                 why = "Rolewarden reports what it would attach, and changes no role"
                 yield "", ("guardrail in observe mode", name, why)
         yield from (("", (what, "every account", coded(why))) for what, why in GENERAL_LIMITS)
@@ -511,8 +494,6 @@ class Sections:
         heads = ("What changed", "Whom or what", "In the earlier report", "In this report")
         empty = "The data of both reports are the same."
         return self._table("changes-table", "Differences from the earlier report", heads, rows, empty)
-
-    # Controls.
 
     @cached_property
     def controls(self) -> PageTable:
@@ -578,16 +559,22 @@ def _of_finding(finding: Finding) -> Sequence[str | TableCell]:
 
 
 def _mode(guardrail: Guardrail) -> TableCell:
-    is_enforced = guardrail.mode.value == "enforce"
+    is_enforced = guardrail.mode is Mode.ENFORCE
     words = "Rolewarden attaches it" if is_enforced else "Rolewarden only reports what it would attach"
     return stated(guardrail.mode.value, "good" if is_enforced else "warn", words)
 
 
+def _rules_of(guardrail: Guardrail) -> tuple[tuple[str, BedrockRule | JumpStartRule | None], ...]:
+    """The family of models and the rule for it; None if the guardrail has none."""
+    return (BEDROCK, guardrail.bedrock), (JUMPSTART, guardrail.jumpstart)
+
+
 def _families(guardrail: Guardrail) -> str:
     found = []
-    for name, rule in (("Amazon Bedrock", guardrail.bedrock), ("SageMaker JumpStart", guardrail.jumpstart)):
+    for family, rule in _rules_of(guardrail):
         if rule is None:
             continue
+        name = FAMILY_NAMES[family]
         kinds = {
             "deny-all": f"every model of {name}",
             "deny": f"the models {listed(rule.patterns)} of {name}",
@@ -601,8 +588,7 @@ def _families(guardrail: Guardrail) -> str:
 
 def _left_open(guardrail: Guardrail) -> TableCell:
     """The options of a guardrail that leave an access path open, by their keys."""
-    found = [] if guardrail.bedrock else ["all of Amazon Bedrock"]
-    found += [] if guardrail.jumpstart else ["all of SageMaker JumpStart"]
+    found = [f"all of {FAMILY_NAMES[family]}" for family, rule in _rules_of(guardrail) if rule is None]
     for prefix, rule in (("bedrock.", guardrail.bedrock), ("jumpstart.", guardrail.jumpstart), ("", guardrail)):
         for key, value in (rule._asdict() if rule is not None else {}).items():
             if value is Allowance.ALLOW:
