@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from rolewarden.own_events import RulesChanged
 from rolewarden.verdicts import Verdict
 
 from rolewarden_cli.console import counted
-from rolewarden_cli.report.evidence import find_regularity, find_tampering, find_unprotected, length_in_words
+from rolewarden_cli.report.evidence import Evidence, length_in_words
 from rolewarden_cli.report.model import Report
 from rolewarden_cli.report.people import People, Reach, listed
 from rolewarden_cli.report.sections import GENERAL_LIMITS, NOT_RECORDED, SECTION_TITLES, VERDICT_WORDS, Sections
@@ -47,6 +46,7 @@ class ReportAnswer:
 
     report: Report
     people: People
+    evidence: Evidence
     sections: Sections
 
     @cached_property
@@ -183,7 +183,7 @@ class ReportAnswer:
         return f"{counted(self.people.number(), 'person', 'people')} and {used}; the table has a row for each person."
 
     def _unprotected(self) -> str:
-        found = [one for account in self.report.accounts for one in find_unprotected(account)]
+        found = [one for _, one in self.evidence.unprotected]
         if not found:
             return "No role, as far as the history shows."
         now = sum(one.is_now for one in found)
@@ -196,7 +196,7 @@ class ReportAnswer:
         return f"{listed(filter(None, parts))}."
 
     def _tampered(self) -> str:
-        found = [one for account in self.report.accounts for one in find_tampering(account.history)]
+        found = [one for _, one in self.evidence.tampering]
         if not found:
             return "No caller, as far as the history shows."
         calls = counted(sum(one.times for one in found), "call")
@@ -207,12 +207,7 @@ class ReportAnswer:
         return f"{calls} by {listed(list(callers)[:MOST_NAMED])}{more}."
 
     def _rules(self) -> str:
-        found = [
-            entry
-            for account in self.report.accounts
-            for entry in account.history
-            if entry.kind == RulesChanged.detail_type
-        ]
+        found = [entry for _, entry in self.evidence.rule_changes]
         if not found:
             return "The history has no change of the rules in this period."
         newest = max(found, key=lambda entry: entry.at)
@@ -227,10 +222,7 @@ class ReportAnswer:
         return f"{accounts} in {listed(sorted(regions))}{unreached}."
 
     def _alive(self) -> str:
-        since = self.report.provenance.history_since
-        found = [
-            one for account in self.report.accounts if account.plan.deployed for one in find_regularity(account, since)
-        ]
+        found = [one for _, one in self.evidence.regularity]
         gaps = [one.longest_gap for one in found if one.longest_gap is not None]
         silent = dict.fromkeys(one.what for one in found if not one.times)
         longest = f"The longest time without a sign of work was {length_in_words(max(gaps))}." if gaps else ""

@@ -10,7 +10,6 @@ from rolewarden.bindings import USER_PROFILE
 from rolewarden.guardrails import Allowance, BedrockRule, Exemption, Guardrail, JumpStartRule, Mode
 from rolewarden.matching import matches_name
 from rolewarden.names import same
-from rolewarden.own_events import RulesChanged
 from rolewarden.verdicts import Verdict
 
 from rolewarden_cli.access import Row
@@ -19,14 +18,7 @@ from rolewarden_cli.figures import MEASURED_DAYS
 from rolewarden_cli.history import Entry
 from rolewarden_cli.models import BEDROCK, JUMPSTART
 from rolewarden_cli.report.controls import AWS_CONTROLS, CONTROLS
-from rolewarden_cli.report.evidence import (
-    find_interruptions,
-    find_regularity,
-    find_tampering,
-    find_unprotected,
-    length_in_words,
-    moment,
-)
+from rolewarden_cli.report.evidence import Evidence, find_interruptions, length_in_words, moment
 from rolewarden_cli.report.model import AccountReport, Finding, FindingKind, Report, short_actor
 from rolewarden_cli.report.people import People, Reach, RoleUse, listed
 from rolewarden_cli.report.tables import PageTable, TableCell, coded, make_table, stated
@@ -83,6 +75,7 @@ class Sections:
 
     report: Report
     people: People
+    evidence: Evidence
 
     @property
     def is_deployed(self) -> bool:
@@ -230,11 +223,15 @@ class Sections:
         reached = {place for decisions in decided for place, decision in decisions if decision.allowed}
         return listed(row.label for row in rows), f"{len(reached):,} of {len(access.models):,} models"
 
+    @cached_property
+    def all_findings(self) -> tuple[Finding, ...]:
+        """The findings of all accounts, the worst first."""
+        kinds = list(FindingKind)
+        return tuple(sorted(self.report.findings(), key=lambda one: kinds.index(one.kind)))
+
     def findings(self, *, noted: bool) -> PageTable:
         """The findings that are only noted, or the others, the worst first."""
-        kinds = list(FindingKind)
-        found = [one for one in self.report.findings() if one.kind.is_noted is noted]
-        rows = ((one.account, _of_finding(one)) for one in sorted(found, key=lambda one: kinds.index(one.kind)))
+        rows = ((one.account, _of_finding(one)) for one in self.all_findings if one.kind.is_noted is noted)
         heads = ("About", "Finding", "Reason", "Recommended action")
         if noted:
             return self._table("findings-noted", "Only noted", heads, rows, "The report notes nothing else.")
@@ -246,7 +243,7 @@ class Sections:
         """The times in which roles were unprotected."""
         rows = (
             (
-                account.account,
+                account,
                 (
                     one.role,
                     stated("unprotected", "bad", f"since {moment(one.since)}") if one.is_now else stated("yes", "good"),
@@ -257,8 +254,7 @@ class Sections:
                     "only reported, in observe mode" if one.observed else "",
                 ),
             )
-            for account in self.report.accounts
-            for one in find_unprotected(account)
+            for account, one in self.evidence.unprotected
         )
         heads = ("Role", "Protected now", "Times", "Longest time", "Together", "Times of unknown length", "Remark")
         empty = "The history shows no time in which a role was unprotected."
@@ -282,14 +278,13 @@ class Sections:
     def tampering(self) -> PageTable:
         """The calls that took guardrails away or changed Rolewarden."""
         rows: list[tuple[str, Sequence[str | TableCell]]] = []
-        for account in self.report.accounts:
-            for one in find_tampering(account.history):
-                aside = listed(filter(None, (f"for {one.person}" if one.person else "",
-                                             f"not verified: {one.unverified}" if one.unverified else "")))  # fmt: skip
-                caller = TableCell(self.caller(one.actor), aside)
-                rows.append((account.account, (one.call or "not known", caller, one.did, f"{one.times:,}",
-                                               listed(one.about) or "Rolewarden", moment(one.first),
-                                               moment(one.last))))  # fmt: skip
+        for account, one in self.evidence.tampering:
+            aside = listed(filter(None, (f"for {one.person}" if one.person else "",
+                                         f"not verified: {one.unverified}" if one.unverified else "")))  # fmt: skip
+            caller = TableCell(self.caller(one.actor), aside)
+            rows.append((account, (one.call or "not known", caller, one.did, f"{one.times:,}",
+                                   listed(one.about) or "Rolewarden", moment(one.first),
+                                   moment(one.last))))  # fmt: skip
         heads = ("Call", "Caller", "What the calls did", "Times", "About", "First", "Last")
         empty = "The history has no call that took a guardrail away or changed Rolewarden."
         return self._table("tampering-table", "Calls against the guardrails, by caller", heads, rows, empty)
@@ -328,20 +323,14 @@ class Sections:
     def rule_changes(self) -> PageTable:
         """The changes of the rules."""
         rows: list[tuple[str, Sequence[str | TableCell]]] = []
-        for account in self.report.accounts:
-            for entry in account.history:
-                if entry.kind != RulesChanged.detail_type:
-                    continue
-                more = int(entry.row.get("more_changes") or 0)
-                lines = [
-                    *entry.changes,
-                    *([f"and {counted(more, 'further line')}"] if more else []),
-                ]
-                digests = " to ".join(filter(None, (entry.earlier_digest, entry.digest)))
-                doubt = f"not verified: {entry.unverified}" if entry.unverified else ""
-                by = TableCell(self.caller(entry.actor), listed(filter(None, (entry.person, doubt))))
-                rows.append((account.account, (moment(entry.at), by, entry.event or "not known", entry.message,
-                                               "\n".join(lines) or "no line", digests)))  # fmt: skip
+        for account, entry in self.evidence.rule_changes:
+            more = int(entry.row.get("more_changes") or 0)
+            lines = [*entry.changes, *([f"and {counted(more, 'further line')}"] if more else [])]
+            digests = " to ".join(filter(None, (entry.earlier_digest, entry.digest)))
+            doubt = f"not verified: {entry.unverified}" if entry.unverified else ""
+            by = TableCell(self.caller(entry.actor), listed(filter(None, (entry.person, doubt))))
+            rows.append((account, (moment(entry.at), by, entry.event or "not known", entry.message,
+                                   "\n".join(lines) or "no line", digests)))  # fmt: skip
         heads = ("Time", "Changed by", "Call", "In short", "What it changed", "Digests of the rules")
         empty = "The history has no change of the rules in this period."
         return self._table("rule-changes", "Changes of the rules", heads, rows, empty)
@@ -384,16 +373,13 @@ class Sections:
     @cached_property
     def regularity(self) -> PageTable:
         """The regularity of sweeps and drills."""
-        since = self.report.provenance.history_since
         rows = (
             (
-                account.account,
+                account,
                 (one.what, one.place, f"{one.times:,}", moment(one.first), moment(one.last),
                  length_in_words(one.longest_gap) if one.longest_gap is not None else "not known"),
             )
-            for account in self.report.accounts
-            if account.plan.deployed
-            for one in find_regularity(account, since)
+            for account, one in self.evidence.regularity
         )  # fmt: skip
         heads = ("Sign of work", "Place", "Times", "First", "Last", "Longest time without one")
         return self._table("regularity", "Sweeps and drills", heads, rows, "")
