@@ -409,14 +409,13 @@ class AccountReport:
 
     def _other_roles(self) -> Iterator[Finding]:
         """The roles that no guardrail covers although a setting names them and they can reach a model."""
-        columns = range(len(self.access.models))
         rows: dict[str, list[Row]] = {}
         for row in self.access.rows:
             if not row.is_subject and self.verdict(row) is Verdict.OUT_OF_SCOPE:
                 rows.setdefault(row.role, []).append(row)
         for role, named in rows.items():
-            if reached := sum(self.access.cell(named[0], number).allowed for number in columns):
-                why = f"it can reach {reached:,} of {len(columns):,} models, and no guardrail applies to it"
+            if reached := sum(cell.allowed for cell in self.access.cells(named[0])):
+                why = f"it can reach {reached:,} of {len(self.access.models):,} models, and no guardrail applies to it"
                 recommendation = (
                     f"cover it with `also_govern: {{roles: [{role}]}}` in guardrails.yaml and assign a guardrail "
                     "to it, or remove it from the settings"

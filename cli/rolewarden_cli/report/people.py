@@ -133,7 +133,7 @@ def _uses(account: AccountReport, *, is_person: bool) -> Iterator[RoleUse]:
             rows[row.session, row.bedrock_role].append(row)
     required = {role.outcome.role: role.outcome.required for role in account.plan.roles}
     for sessions, users in rows.items():
-        cells = [access.cell(users[0], place) for place in range(len(access.models))]
+        cells = access.cells(users[0])
         reached = [model for model, cell in zip(access.models, cells, strict=True) if cell.allowed]
         by_session = dict(zip(sessions, (users[0].role, users[0].bedrock_role), strict=True))
         names = tuple(dict.fromkeys(filter(None, by_session.values())))
