@@ -377,10 +377,10 @@ def test_a_finding_about_a_forged_request_is_tampering():
 
 def test_the_longest_time_without_a_sweep_includes_the_time_until_now():
     [account] = generated(1, 1).accounts
-    assert account.watch is not None
-    late = replace(account.watch.sweeps[0], began=NOW - timedelta(hours=30))
+    assert account.status is not None
+    late = replace(account.status.sweeps[0], began=NOW - timedelta(hours=30))
     [sweeps, _] = find_regularity(
-        replace(account, watch=replace(account.watch, sweeps=(late,))), NOW - timedelta(days=9)
+        replace(account, status=replace(account.status, sweeps=(late,))), NOW - timedelta(days=9)
     )
     assert (sweeps.times, sweeps.longest_gap) == (1, timedelta(hours=30))
 

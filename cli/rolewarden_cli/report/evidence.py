@@ -238,7 +238,7 @@ def find_regularity(account: AccountReport, since: datetime) -> tuple[Regularity
     The longest time without a drill begins with the first drill of the period, because the stack may be younger.
     """
     at = account.access.at
-    sweeps = [sweep.began for sweep in account.watch.sweeps if sweep.completed] if account.watch else []
+    sweeps = [sweep.began for sweep in account.status.sweeps if sweep.completed] if account.status else []
     found = [_regularity("completed sweep of the last 7 days", account.account, sweeps, at)]
     drills: dict[str, list[datetime]] = defaultdict(list)
     for entry in account.history:

@@ -25,7 +25,7 @@ from rolewarden_cli.plan import BEDROCK_ROLE, DIRECT_DEPLOYMENT, RETIRED, Plan
 from rolewarden_cli.promotion import in_words
 from rolewarden_cli.report.comparison import Comparison
 from rolewarden_cli.stack import DEPLOY, StackRules
-from rolewarden_cli.status import Status, SweepSeen
+from rolewarden_cli.status import Status
 
 
 class FindingKind(StrEnum):
@@ -152,15 +152,13 @@ class AccountScps:
 
 @dataclass(frozen=True)
 class Watch:
-    """The signs that the deployed stack worked, apart from the drills in the history.
+    """The signs that the deployed stack works, apart from the drills in the history and the sweeps in the status.
 
-    - `sweeps`: the sweeps of the last seven days, oldest first.
     - `alarms`: the states of the alarms that a silent stack raises, by name: HeartbeatAlarm and EventPathsAlarm.
     - `interval`: the parameter SweepInterval; empty if it is not known.
     - `regions`: the regions that the stack covers.
     """
 
-    sweeps: tuple[SweepSeen, ...] = ()
     alarms: tuple[tuple[str, str], ...] = ()
     interval: str = ""
     regions: tuple[str, ...] = ()
