@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from rolewarden.guardrails import NeverGoverned
+from rolewarden.guardrails import BedrockRule, Guardrail, JumpStartRule, NeverGoverned, Routes
 from rolewarden.own_events import AccountFinding, FindingResolved, RoleFinding, RoleRemediated
 from rolewarden.verdicts import Reason, Verdict
 from rolewarden_cli.report.answer import NOT_DEPLOYED
@@ -398,6 +398,32 @@ def test_a_change_of_the_rules_that_was_cut_says_so():
     [row] = tables(page(changed(generated(1, 1), history=(cut,))).ids["rules"])["Changes of the rules"]
     assert "and 7 further lines" in row["What it changed"]
     assert "not verified: another digest" in row["Changed by"]
+
+
+def left_open(*guardrails):
+    """The access paths that the report says each guardrail leaves open, by the name of the guardrail."""
+    report = generated(1, 1)
+    rules = report.rules._replace(guardrails={one.name: one for one in guardrails})
+    rows = tables(page(replace(report, rules=rules)).ids["rules"])["The guardrails of the rules"]
+    return {row["Guardrail"]: row["It leaves open"].split("; ") for row in rows}
+
+
+def test_a_guardrail_leaves_open_what_its_statements_do_not_deny():
+    complete = Guardrail("complete", BedrockRule("deny-all"), JumpStartRule("deny-all"))
+    listed = Guardrail("listed", BedrockRule("allow", ("amazon.nova-*",)), JumpStartRule("deny", ("huggingface-*",)))
+    of_canvas = complete._replace(name="of-canvas", routes=Routes.CANVAS)
+    found = left_open(complete, listed, of_canvas)
+    denied_by_all = {"batch jobs of Bedrock", "gated JumpStart models by reference"}
+    assert denied_by_all.isdisjoint(found["complete"])
+    assert denied_by_all <= {*found["listed"]}
+    assert {*denied_by_all, "agents, flows and knowledge bases of Bedrock"} <= {*found["of-canvas"]}
+    assert {"shared spaces", "AWS's assistants in Canvas"} <= {*found["complete"]}
+
+
+def test_a_guardrail_without_a_family_leaves_all_of_it_open():
+    [found] = left_open(Guardrail("bedrock-only", BedrockRule("deny-all"))).values()
+    assert "all of SageMaker JumpStart" in found
+    assert "all of Amazon Bedrock" not in found
 
 
 def test_each_control_names_sections_of_the_report_and_a_source(asked):

@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from rolewarden.bindings import USER_PROFILE
-from rolewarden.guardrails import Allowance, BedrockRule, Exemption, Guardrail, JumpStartRule, Mode
+from rolewarden.denials import Denials, Target, TargetKind, targets_of
+from rolewarden.guardrails import BedrockRule, Exemption, Guardrail, JumpStartRule, Mode
 from rolewarden.matching import matches_name
 from rolewarden.names import same
+from rolewarden.policies import compile_guardrail
 from rolewarden.verdicts import Verdict
 
 from rolewarden_cli.access import Row
 from rolewarden_cli.console import counted
+from rolewarden_cli.diff import PARTITION
 from rolewarden_cli.figures import MEASURED_DAYS
 from rolewarden_cli.history import Entry
 from rolewarden_cli.models import BEDROCK, JUMPSTART
@@ -339,10 +342,23 @@ class Sections:
     def guardrails(self) -> PageTable:
         """The guardrails with their modes."""
         rows = (
-            (name, _mode(one), _families(one), _left_open(one)) for name, one in self.report.rules.guardrails.items()
+            (name, _mode(one), _families(one), self._left_open(one))
+            for name, one in self.report.rules.guardrails.items()
         )
         heads = ("Guardrail", "Mode", "It denies", "It leaves open")
         return make_table("guardrails", "The guardrails of the rules", heads, rows, "The rules have no guardrail.")
+
+    @cached_property
+    def _access_paths(self) -> tuple[Target, ...]:
+        return tuple(one for one in targets_of((self.report.rules,), PARTITION) if one.kind is TargetKind.PATH)
+
+    def _left_open(self, guardrail: Guardrail) -> str:
+        """The access paths that a guardrail leaves open. Its statements decide, because some options change others."""
+        policies = compile_guardrail(guardrail, PARTITION)
+        denials = Denials(statement for policy in policies for statement in policy.document["Statement"])
+        found = [f"all of {FAMILY_NAMES[family]}" for family, rule in _rules_of(guardrail) if rule is None]
+        found += [path.name for path in self._access_paths if not denials.covers(path)]
+        return "; ".join(found) or "no known access path"
 
     @cached_property
     def scope(self) -> PageTable:
@@ -570,29 +586,3 @@ def _families(guardrail: Guardrail) -> str:
         found.append(kinds.get(rule.kind, rule.kind))
     found += ["the assistants of AWS"] if guardrail.assistants else []
     return "; ".join(found) or "nothing"
-
-
-def _left_open(guardrail: Guardrail) -> TableCell:
-    """The options of a guardrail that leave an access path open, by their keys."""
-    found = [f"all of {FAMILY_NAMES[family]}" for family, rule in _rules_of(guardrail) if rule is None]
-    for prefix, rule in (("bedrock.", guardrail.bedrock), ("jumpstart.", guardrail.jumpstart), ("", guardrail)):
-        for key, value in (rule._asdict() if rule is not None else {}).items():
-            if value is Allowance.ALLOW:
-                found.append(f"{_OPTIONS.get(key, key)} (`{prefix}{key}`)")
-    return coded(listed(found) or "nothing by an option")
-
-
-_OPTIONS = {
-    "customization": "customizing models",
-    "indirect": "agents and other services that call a model",
-    "batch": "batch jobs",
-    "rerank": "reranking",
-    "weights": "downloading the files of models",
-    "autopilot": "fine-tuning by Canvas",
-    "data_jobs": "jobs that prepare data",
-    "gated": "gated models by reference",
-    "api_keys": "API keys for models",
-    "other_profiles": "applications of other user profiles",
-    "shared_spaces": "shared spaces",
-}
-"""The access paths that an option of a guardrail can leave open."""
