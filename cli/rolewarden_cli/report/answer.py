@@ -9,7 +9,7 @@ from functools import cached_property
 from rolewarden.verdicts import Verdict
 
 from rolewarden_cli.console import counted
-from rolewarden_cli.report.evidence import Evidence, length_in_words
+from rolewarden_cli.report.evidence import Evidence, length_in_words, moment
 from rolewarden_cli.report.model import Report
 from rolewarden_cli.report.people import People, Reach, listed
 from rolewarden_cli.report.sections import GENERAL_LIMITS, NOT_RECORDED, SECTION_TITLES, VERDICT_WORDS, Sections
@@ -243,5 +243,4 @@ class ReportAnswer:
         comparison = self.report.comparison
         if comparison is None:
             return "This report was not compared with an earlier one."
-        since = f"since {comparison.at:%Y-%m-%d %H:%M} UTC"
-        return f"{counted(len(comparison.changes), 'difference')} {since}."
+        return f"{counted(len(comparison.changes), 'difference')} since {moment(comparison.at)}."
