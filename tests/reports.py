@@ -237,12 +237,12 @@ def generated(profiles: int = 500, width: int = 100, account: str = ACCOUNT) -> 
         unread=(),
     )  # fmt: skip
     sweep = SweepSeen(NOW - timedelta(minutes=24), {"roles": len(verdicts), "exempt": len(exempt)}, missed=False)
+    sweeps = tuple(replace(sweep, began=NOW - timedelta(hours=n, minutes=24)) for n in range(100, -1, -1))
     contested = ContestedRole("Canvas-finance", 4, NOW - timedelta(hours=7), (f"arn:aws:iam::{ACCOUNT}:user/mallory",))
     status = Status(account, "us-east-1", NOW, sweep, None, len(verdicts), len(exempt), (contested,), (), 5,
-                    Latencies(of_history(recorded, NOW), "history"))  # fmt: skip
+                    Latencies(of_history(recorded, NOW), "history"), sweeps=sweeps)  # fmt: skip
     access = AccessMatrix(account, ("us-east-1",), NOW, "live", columns, tuple(rows), decisions, 48)
-    sweeps = tuple(replace(sweep, began=NOW - timedelta(hours=n, minutes=24)) for n in range(100, -1, -1))
-    watch = Watch(sweeps, (("EventPathsAlarm", "OK"), ("HeartbeatAlarm", "OK")), "1h", ("us-east-1",))
+    watch = Watch((("EventPathsAlarm", "OK"), ("HeartbeatAlarm", "OK")), "1h", ("us-east-1",))
     prevention = AccountScps((AttachedScp("FullAWSAccess", of_rules=False),))
     found = AccountReport(plan, access, recorded, status, watch, prevention)
     return Report(PROVENANCE, rules, policies, (found,))

@@ -342,7 +342,7 @@ def hostile():
     )
     exemption = Exemption(bad.role, NOW.date(), f"ex{HOSTILE}", "", ticket=f"tk{HOSTILE}", approved_by=f"ab{HOSTILE}")
     rules = base.rules._replace(exemptions=(exemption,))
-    watch = Watch((), ((f"alarm{HOSTILE}", "OK"),), f"interval{HOSTILE}", (f"covered{HOSTILE}",))
+    watch = Watch(((f"alarm{HOSTILE}", "OK"),), f"interval{HOSTILE}", (f"covered{HOSTILE}",))
     prevention = AccountScps((AttachedScp(f"scp{HOSTILE}", of_rules=False),), None, f"notread{HOSTILE}")
     words = {field.name: f"rules-{field.name}{HOSTILE}" for field in fields(told) if field.type == "str"}
     change = replace(rules_changed(NOW), **{**words, "kind": RulesChanged.detail_type}, changes=(f"line{HOSTILE}",))

@@ -61,6 +61,23 @@ def page(shared):
     shared.locator("#theme").select_option("")
 
 
+@pytest.fixture
+def opened(browser, tmp_path):
+    """A function that opens a report in a page of its own, with options of the browser."""
+    pages = []
+
+    def open_report(report, **options):
+        file = tmp_path / "report.html"
+        file.write_text(render(report), encoding="utf-8")
+        pages.append(browser.new_page(**options))
+        pages[-1].goto(file.as_uri())
+        return pages[-1]
+
+    yield open_report
+    for page in pages:
+        page.close()
+
+
 def shown(page):
     return page.locator("#matrix tbody tr:not(.domain)").locator("visible=true").count()
 
@@ -204,18 +221,14 @@ def test_the_theme_follows_the_system_until_it_is_chosen(page):
     assert back() == light
 
 
-def test_screen_readers_get_rows_and_cells_with_their_decision(browser, tmp_path):
-    file = tmp_path / "report.html"
-    file.write_text(render(generated(6, 6)), encoding="utf-8")
-    page = browser.new_page()
-    page.goto(file.as_uri())
+def test_screen_readers_get_rows_and_cells_with_their_decision(opened):
+    page = opened(generated(6, 6))
     nodes = page.context.new_cdp_session(page).send("Accessibility.getFullAXTree")["nodes"]
     roles = [(node.get("role", {}).get("value"), node.get("name", {}).get("value", "")) for node in nodes]
     cells = [name for role, name in roles if role in {"cell", "gridcell"}]
     assert sum(name.startswith(("allowed", "denied", "not allowed")) for name in cells) == 36
     assert ("rowheader", "user-000") in roles
     assert ("columnheader", "amazon.nova-1-v1:0") in roles
-    page.close()
 
 
 def test_the_page_is_complete_without_its_script(browser, file):
@@ -244,7 +257,7 @@ def test_models_are_visible_next_to_their_subject_on_a_phone(browser, file):
 
 
 @pytest.mark.parametrize("media", ["screen", "print"])
-def test_a_long_role_and_the_longest_verdict_are_not_cut(browser, tmp_path, media):
+def test_a_long_role_and_the_longest_verdict_are_not_cut(opened, media):
     whole = generated(8, 8)
     role = "CanvasAnalytics-with-Bedrock-and-more"
     rows = tuple(replace(row, role=role) for row in whole.accounts[0].access.rows)
@@ -252,14 +265,10 @@ def test_a_long_role_and_the_longest_verdict_are_not_cut(browser, tmp_path, medi
         whole.accounts[0].access, rows=rows, decisions={role: next(iter(whole.accounts[0].access.decisions.values()))}
     )
     plan = replace(whole.accounts[0].plan, roles=(planned(role, Verdict.UNENFORCEABLE),))
-    file = tmp_path / "report.html"
-    file.write_text(render(changed(whole, access=access, plan=plan)), encoding="utf-8")
-    page = browser.new_page(viewport={"width": 1280, "height": 900})
-    page.goto(file.as_uri())
+    page = opened(changed(whole, access=access, plan=plan), viewport={"width": 1280, "height": 900})
     page.emulate_media(media=media)
     cut = "[...document.querySelectorAll('#matrix tbody td:not([class])')].filter((c) => c.scrollWidth > c.clientWidth)"
     assert page.evaluate(f"{cut}.length") == 0
-    page.close()
 
 
 CUT = """() => [...document.querySelectorAll('main :is(p, li, dd, .list th, .list td)')]
@@ -270,26 +279,18 @@ CUT = """() => [...document.querySelectorAll('main :is(p, li, dd, .list th, .lis
 
 
 @pytest.mark.parametrize("width", [390, 768, 1280])
-def test_no_text_and_no_column_of_a_table_is_cut(browser, tmp_path, width):
-    file = tmp_path / "report.html"
-    file.write_text(render(example()), encoding="utf-8")
-    page = browser.new_page(viewport={"width": width, "height": 844})
-    page.goto(file.as_uri())
+def test_no_text_and_no_column_of_a_table_is_cut(opened, width):
+    page = opened(example(), viewport={"width": width, "height": 844})
     page.evaluate("for (const part of document.querySelectorAll('details')) part.open = true")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.evaluate(CUT) == []
-    page.close()
 
 
-def test_on_a_phone_each_cell_has_the_head_of_its_column(browser, tmp_path):
-    file = tmp_path / "report.html"
-    file.write_text(render(example()), encoding="utf-8")
-    page = browser.new_page(viewport={"width": 390, "height": 844})
-    page.goto(file.as_uri())
+def test_on_a_phone_each_cell_has_the_head_of_its_column(opened):
+    page = opened(example(), viewport={"width": 390, "height": 844})
     cell = page.locator("#exceptions-table td[data-head='Approved by']").first
     assert cell.evaluate("(one) => getComputedStyle(one, '::before').content") == '"Approved by" / ""'
     assert cell.bounding_box()["x"] < 30
-    page.close()
 
 
 def test_touching_the_head_of_a_column_shows_its_whole_name(page):
@@ -318,35 +319,24 @@ def test_the_heads_of_the_families_cover_the_columns_that_are_shown(page):
     assert width("jumpstart") == 0
 
 
-def test_a_question_leads_to_its_place_with_the_keyboard(browser, tmp_path):
-    file = tmp_path / "report.html"
-    file.write_text(render(example()), encoding="utf-8")
-    page = browser.new_page(viewport={"width": 1280, "height": 900})
-    page.goto(file.as_uri())
+def test_a_question_leads_to_its_place_with_the_keyboard(opened):
+    page = opened(example(), viewport={"width": 1280, "height": 900})
     row = page.get_by_role("row", name="Who tampered with guardrails or with Rolewarden?")
     row.get_by_role("link", name="Tampering").press("Enter")
     heading = page.get_by_role("heading", name="Tampering")
     expect(heading).to_be_in_viewport()
     assert heading.bounding_box()["y"] > page.locator("nav").bounding_box()["height"] - 1
-    page.close()
 
 
-def test_several_accounts_can_be_told_apart_and_filtered(browser, tmp_path):
-    file = tmp_path / "report.html"
-    file.write_text(render(of_several()), encoding="utf-8")
-    page = browser.new_page(viewport={"width": 1280, "height": 900})
-    page.goto(file.as_uri())
+def test_several_accounts_can_be_told_apart_and_filtered(opened):
+    page = opened(of_several(), viewport={"width": 1280, "height": 900})
     page.locator("#filter-row").fill("222233334444")
     expect(page.locator("#shown")).to_contain_text("12 of 36 rows")
     assert page.locator("#matrix tbody").locator("visible=true").count() == 5
-    page.close()
 
 
-def test_the_printed_page_has_everything_that_is_folded_on_the_screen(browser, tmp_path):
-    file = tmp_path / "report.html"
-    file.write_text(render(example()), encoding="utf-8")
-    page = browser.new_page()
-    page.goto(file.as_uri())
+def test_the_printed_page_has_everything_that_is_folded_on_the_screen(opened):
+    page = opened(example())
     page.emulate_media(media="print")
     parts = page.locator("details").evaluate_all(
         "(all) => all.map((part) => [part.firstElementChild.textContent, part.lastElementChild.checkVisibility("
@@ -356,14 +346,10 @@ def test_the_printed_page_has_everything_that_is_folded_on_the_screen(browser, t
     assert [name for name, is_shown in parts if not is_shown] == []
     for text in ("Role Remediated", "BedrockUnlistedModels", "huggingface-llm-example-4b-instruct"):
         assert page.get_by_text(text).last.is_visible()
-    page.close()
 
 
-def test_the_printed_page_is_light_and_complete_without_controls(browser, tmp_path):
-    file = tmp_path / "report.html"
-    file.write_text(render(generated(40, 20)), encoding="utf-8")
-    page = browser.new_page(color_scheme="dark")
-    page.goto(file.as_uri())
+def test_the_printed_page_is_light_and_complete_without_controls(opened):
+    page = opened(generated(40, 20), color_scheme="dark")
     page.emulate_media(media="print", color_scheme="dark")
     assert page.evaluate("getComputedStyle(document.documentElement).colorScheme") == "light"
     assert not page.locator("#filters").is_visible()
@@ -376,4 +362,3 @@ def test_the_printed_page_is_light_and_complete_without_controls(browser, tmp_pa
     assert (
         number.evaluate("(cell) => getComputedStyle(cell, '::after').content") == f'"{number.get_attribute("data-by")}"'
     )
-    page.close()

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from rolewarden.guardrails import NeverGoverned
+from rolewarden.guardrails import BedrockRule, Guardrail, JumpStartRule, NeverGoverned, Routes
 from rolewarden.own_events import AccountFinding, FindingResolved, RoleFinding, RoleRemediated
 from rolewarden.verdicts import Reason, Verdict
 from rolewarden_cli.report.answer import NOT_DEPLOYED
@@ -329,9 +329,6 @@ def test_each_column_has_a_number_a_family_and_its_whole_name_below_the_table(as
     assert [words(next(head.all("b"))) for head in heads] == [str(n) for n in range(1, 17)]
 
 
-# What the history proves.
-
-
 def account_with(*history, **verdicts):
     report = changed(generated(3, 3), history=history)
     [account] = report.accounts
@@ -380,10 +377,10 @@ def test_a_finding_about_a_forged_request_is_tampering():
 
 def test_the_longest_time_without_a_sweep_includes_the_time_until_now():
     [account] = generated(1, 1).accounts
-    assert account.watch is not None
-    late = replace(account.watch.sweeps[0], began=NOW - timedelta(hours=30))
+    assert account.status is not None
+    late = replace(account.status.sweeps[0], began=NOW - timedelta(hours=30))
     [sweeps, _] = find_regularity(
-        replace(account, watch=replace(account.watch, sweeps=(late,))), NOW - timedelta(days=9)
+        replace(account, status=replace(account.status, sweeps=(late,))), NOW - timedelta(days=9)
     )
     assert (sweeps.times, sweeps.longest_gap) == (1, timedelta(hours=30))
 
@@ -403,7 +400,30 @@ def test_a_change_of_the_rules_that_was_cut_says_so():
     assert "not verified: another digest" in row["Changed by"]
 
 
-# Controls.
+def left_open(*guardrails):
+    """The access paths that the report says each guardrail leaves open, by the name of the guardrail."""
+    report = generated(1, 1)
+    rules = report.rules._replace(guardrails={one.name: one for one in guardrails})
+    rows = tables(page(replace(report, rules=rules)).ids["rules"])["The guardrails of the rules"]
+    return {row["Guardrail"]: row["It leaves open"].split("; ") for row in rows}
+
+
+def test_a_guardrail_leaves_open_what_its_statements_do_not_deny():
+    complete = Guardrail("complete", BedrockRule("deny-all"), JumpStartRule("deny-all"))
+    listed = Guardrail("listed", BedrockRule("allow", ("amazon.nova-*",)), JumpStartRule("deny", ("huggingface-*",)))
+    of_canvas = complete._replace(name="of-canvas", routes=Routes.CANVAS)
+    found = left_open(complete, listed, of_canvas)
+    denied_by_all = {"batch jobs of Bedrock", "gated JumpStart models by reference"}
+    assert denied_by_all.isdisjoint(found["complete"])
+    assert denied_by_all <= {*found["listed"]}
+    assert {*denied_by_all, "agents, flows and knowledge bases of Bedrock"} <= {*found["of-canvas"]}
+    assert {"shared spaces", "AWS's assistants in Canvas"} <= {*found["complete"]}
+
+
+def test_a_guardrail_without_a_family_leaves_all_of_it_open():
+    [found] = left_open(Guardrail("bedrock-only", BedrockRule("deny-all"))).values()
+    assert "all of SageMaker JumpStart" in found
+    assert "all of Amazon Bedrock" not in found
 
 
 def test_each_control_names_sections_of_the_report_and_a_source(asked):

@@ -231,11 +231,15 @@ class AccessMatrix:
     @property
     def allowed(self) -> int:
         """The number of pairs of a row and a model with access."""
-        return sum(self.cell(row, number).allowed for row in self.rows for number in range(len(self.models)))
+        return sum(cell.allowed for row in self.rows for cell in self.cells(row))
 
     def cell(self, row: Row, number: int) -> Decision:
         """The decision on a row and `models[number]`: of its first role with an open route, else of its first role."""
         return self._deciding(row, number)[1]
+
+    def cells(self, row: Row) -> tuple[Decision, ...]:
+        """The decisions on a row, one for each of `models`."""
+        return tuple(self.cell(row, number) for number in range(len(self.models)))
 
     def _deciding(self, row: Row, number: int) -> tuple[str, Decision]:
         found = [(one, self.decisions[one][number]) for one in row.sessions(self.models[number])]

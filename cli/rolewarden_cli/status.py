@@ -21,7 +21,7 @@ from rolewarden.record import ACCOUNT_WIDE
 from rolewarden.reported import KEPT_SECONDS
 from rolewarden.verdicts import Remediation, Verdict
 
-from rolewarden_cli.answers import shown
+from rolewarden_cli.answers import HIDDEN, shown
 from rolewarden_cli.commands import held_anywhere, is_open
 from rolewarden_cli.connect import Connection
 from rolewarden_cli.figures import MEASURED, Latencies, read_latencies
@@ -82,6 +82,7 @@ class Status:
     - `unenforceable`: the newest entry of each role, subject and exemption, if it is an unresolved finding.
     - `observed`: the newest entry of each role that lacks only guardrails in observe mode. This is no finding to solve.
     - `since_observing`: the events that Rolewarden would have remediated; None without a guardrail in observe mode.
+    - `sweeps`: the sweeps of the last week, oldest first.
     """
 
     account: str
@@ -98,6 +99,7 @@ class Status:
     lost: tuple[str, ...] = ()
     observed: tuple[Entry, ...] = ()
     since_observing: ObservedEvents | None = None
+    sweeps: tuple[SweepSeen, ...] = field(default=(), metadata=HIDDEN)
 
     @property
     @shown
@@ -238,7 +240,7 @@ def read_status(connection: Connection, now: datetime, *, shared: Recorded | Non
     sweeps: list[SweepSeen] = []
     with _unless_lost(connection, tables.bindings, "BindingsTable", lost):
         rows = RecordedProgress(connection.stored, tables.bindings).sweeps(connection.account)
-        sweeps += (sweep_of(row) for row in rows)
+        sweeps += (_sweep_of(row) for row in rows)
     lost += shared.lost
     recorded = tuple(entry for entry in shared.entries if entry.account == connection.account)
     last = next((sweep for sweep in reversed(sweeps) if sweep.completed), None)
@@ -263,6 +265,7 @@ def read_status(connection: Connection, now: datetime, *, shared: Recorded | Non
         tuple(lost),
         tuple(entry for entry in newest.values() if _is_wrong(entry) and _is_observed(entry)),
         _since_observing(connection, recorded, last) if last and last.observed else None,
+        tuple(sweeps),
     )
 
 
@@ -296,7 +299,7 @@ def _unless_lost(connection: Connection, table: str, name: str, lost: list[str])
         lost.append(name)
 
 
-def sweep_of(row: Mapping[str, Any]) -> SweepSeen:
+def _sweep_of(row: Mapping[str, Any]) -> SweepSeen:
     """The sweep that a row of the bindings table records."""
     counts = {name: int(count) for name, count in (row.get("completed") or {}).items()}
     began, surplus = datetime.fromtimestamp(float(row["item"]), UTC), row.get("surplus") or {}

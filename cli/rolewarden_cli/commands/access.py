@@ -126,7 +126,7 @@ def _show_columns(out: Console, found: AccessMatrix) -> None:
     for number in range(1, len(found.models) + 1):
         table.add_column(str(number), no_wrap=True)
     for row in found.rows:
-        cells = [found.cell(row, number) for number in range(len(found.models))]
+        cells = found.cells(row)
         roles = filter(None, (row.session, row.bedrock_role))
         name = lines(Text(row.label, "bold"), *(Text(f"  {role}", "bright_black") for role in roles))
         table.add_row(name, *(_cell(cell, letters) for cell in cells))
@@ -177,7 +177,7 @@ def _why(decision: Decision) -> str:
 def _show_groups(out: Console, found: AccessMatrix, *, most: int) -> None:
     groups: dict[tuple[tuple[bool, str], ...], list[Row]] = defaultdict(list)
     for row in found.rows:
-        decisions = (found.cell(row, number) for number in range(len(found.models)))
+        decisions = found.cells(row)
         groups[tuple((decision.allowed, _why(decision)) for decision in decisions)].append(row)
     for cells_of_group, rows in groups.items():
         out.print(heading(few([row.label for row in rows], most)))

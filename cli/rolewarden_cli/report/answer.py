@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from rolewarden.own_events import RulesChanged
 from rolewarden.verdicts import Verdict
 
-from rolewarden_cli.report.evidence import find_regularity, find_tampering, find_unprotected, length_in_words
+from rolewarden_cli.console import counted
+from rolewarden_cli.report.evidence import Evidence, length_in_words, moment
 from rolewarden_cli.report.model import Report
-from rolewarden_cli.report.people import People, Reach, listed, number_in_words
-from rolewarden_cli.report.sections import GENERAL_LIMITS, NOT_RECORDED, SECTION_TITLES, Sections
+from rolewarden_cli.report.people import People, Reach, listed
+from rolewarden_cli.report.sections import GENERAL_LIMITS, NOT_RECORDED, SECTION_TITLES, VERDICT_WORDS, Sections
 
 MOST_NAMED = 4
 """Number of names that a sentence has at most."""
@@ -46,14 +46,14 @@ class ReportAnswer:
 
     report: Report
     people: People
+    evidence: Evidence
     sections: Sections
 
     @cached_property
     def verdicts(self) -> dict[Verdict, int]:
         """The number of roles of all accounts with each verdict, 0 included."""
         found = [verdict for account in self.report.accounts for verdict in account.verdicts.values()]
-        order = (Verdict.COMPLIANT, Verdict.DRIFTED, Verdict.UNENFORCEABLE, Verdict.EXEMPT, Verdict.OUT_OF_SCOPE)
-        return {verdict: found.count(verdict) for verdict in order}
+        return {verdict: found.count(verdict) for verdict in VERDICT_WORDS}
 
     @property
     def governed(self) -> int:
@@ -83,7 +83,9 @@ class ReportAnswer:
         number, people = self.people.number(Reach.EVERY, Reach.SOME), self.people.number()
         if not people:
             return "The report has no person: no user profile uses a role of an account."
-        whole = f"All {people:,} people" if number == people > 1 else f"{number:,} of {number_in_words(people)}"
+        whole = (
+            f"All {people:,} people" if number == people > 1 else f"{number:,} of {counted(people, 'person', 'people')}"
+        )
         return f"{whole} can use at least one generative model."
 
     @property
@@ -95,7 +97,7 @@ class ReportAnswer:
         sizes = {use.evaluated for use in self.people.uses}
         models = f"all {max(sizes):,} models" if len(sizes) == 1 else "every model"
         by = [f"{many:,} {_BECAUSE[verdict]}" for verdict, many in self._reasons]
-        return f"{number_in_words(number)} can use {models} that the report evaluates: {listed(by)}."
+        return f"{counted(number, 'person', 'people')} can use {models} that the report evaluates: {listed(by)}."
 
     @property
     def _reasons(self) -> list[tuple[Verdict, int]]:
@@ -126,9 +128,7 @@ class ReportAnswer:
         if not self.governed:
             return "No role needs a guardrail."
         have = self.verdicts[Verdict.COMPLIANT]
-        roles = number_in_words(
-            self.governed, "role that needs guardrails has them", "roles that need guardrails have them"
-        )
+        roles = counted(self.governed, "role that needs guardrails has them", "roles that need guardrails have them")
         return f"{have:,} of {roles} ({self.coverage})."
 
     @property
@@ -136,7 +136,7 @@ class ReportAnswer:
         """A warning that the figures can be too small; empty if the command could read everything."""
         if not self.unread:
             return ""
-        parts = number_in_words(self.unread, "part", "parts")
+        parts = counted(self.unread, "part")
         return f"The command could not read {parts} of the accounts, so more people may be able to use a model."
 
     @cached_property
@@ -171,7 +171,7 @@ class ReportAnswer:
         ended = sum(one.until < self.report.at.date() for one in exemptions)
         unapproved = sum(not one.approved_by for one in exemptions)
         parts = [
-            f"{number_in_words(len(exemptions), 'exemption', 'exemptions')} in the rules",
+            f"{counted(len(exemptions), 'exemption')} in the rules",
             f"{ended:,} have ended" if ended else "",
         ]
         parts += [f"{unapproved:,} without a recorded approval" if unapproved else "each with its approval"]
@@ -179,27 +179,27 @@ class ReportAnswer:
 
     def _roles(self) -> str:
         roles = {(use.account, role) for use in self.people.uses for role in use.roles}
-        used = number_in_words(len(roles), "role", "roles")
-        return f"{number_in_words(self.people.number())} and {used}; the table has a row for each person."
+        used = counted(len(roles), "role")
+        return f"{counted(self.people.number(), 'person', 'people')} and {used}; the table has a row for each person."
 
     def _unprotected(self) -> str:
-        found = [one for account in self.report.accounts for one in find_unprotected(account)]
+        found = [one for _, one in self.evidence.unprotected]
         if not found:
             return "No role, as far as the history shows."
         now = sum(one.is_now for one in found)
         longest = max((one.longest for one in found if one.longest is not None), default=None)
         parts = [
-            number_in_words(len(found), "role", "roles"),
+            counted(len(found), "role"),
             f"{now:,} of them now" if now else "",
             f"the longest time was {length_in_words(longest)}" if longest is not None else "",
         ]
         return f"{listed(filter(None, parts))}."
 
     def _tampered(self) -> str:
-        found = [one for account in self.report.accounts for one in find_tampering(account.history)]
+        found = [one for _, one in self.evidence.tampering]
         if not found:
             return "No caller, as far as the history shows."
-        calls = number_in_words(sum(one.times for one in found), "call", "calls")
+        calls = counted(sum(one.times for one in found), "call")
         if not self.report.provenance.has_actors:
             return f"{calls}. The report leaves out callers."
         callers = dict.fromkeys(self.sections.caller(one.actor) for one in found)
@@ -207,30 +207,22 @@ class ReportAnswer:
         return f"{calls} by {listed(list(callers)[:MOST_NAMED])}{more}."
 
     def _rules(self) -> str:
-        found = [
-            entry
-            for account in self.report.accounts
-            for entry in account.history
-            if entry.kind == RulesChanged.detail_type
-        ]
+        found = [entry for _, entry in self.evidence.rule_changes]
         if not found:
             return "The history has no change of the rules in this period."
         newest = max(found, key=lambda entry: entry.at)
         by = f" by {self.sections.caller(newest.actor)}" if newest.actor else ""
-        number = number_in_words(len(found), "change", "changes")
+        number = counted(len(found), "change")
         return f"{number}; the newest one{by} on {newest.at:%Y-%m-%d}: {newest.message}."
 
     def _scope(self) -> str:
         regions = {region for account in self.report.accounts for region in account.access.regions}
-        accounts = number_in_words(len(self.report.accounts), "account", "accounts")
+        accounts = counted(len(self.report.accounts), "account")
         unreached = f"; {len(self.report.unreached):,} more could not be read" if self.report.unreached else ""
         return f"{accounts} in {listed(sorted(regions))}{unreached}."
 
     def _alive(self) -> str:
-        since = self.report.provenance.history_since
-        found = [
-            one for account in self.report.accounts if account.plan.deployed for one in find_regularity(account, since)
-        ]
+        found = [one for _, one in self.evidence.regularity]
         gaps = [one.longest_gap for one in found if one.longest_gap is not None]
         silent = dict.fromkeys(one.what for one in found if not one.times)
         longest = f"The longest time without a sign of work was {length_in_words(max(gaps))}." if gaps else ""
@@ -239,17 +231,16 @@ class ReportAnswer:
 
     def _scps(self) -> str:
         number = sum(len(account.prevention.scps) for account in self.report.accounts)
-        return f"{number_in_words(number, 'policy', 'policies')} could be read. {self.sections.scps_in_words}"
+        return f"{counted(number, 'policy', 'policies')} could be read. {self.sections.scps_in_words}"
 
     def _gaps(self) -> str:
         number = len(self.sections.gaps.rows)
         general = len(GENERAL_LIMITS)
-        own = number_in_words(number - general, "limit", "limits")
+        own = counted(number - general, "limit")
         return f"{own} of these accounts, and {general} that every report has."
 
     def _changes(self) -> str:
         comparison = self.report.comparison
         if comparison is None:
             return "This report was not compared with an earlier one."
-        since = f"since {comparison.at:%Y-%m-%d %H:%M} UTC"
-        return f"{number_in_words(len(comparison.changes), 'difference', 'differences')} {since}."
+        return f"{counted(len(comparison.changes), 'difference')} since {moment(comparison.at)}."

@@ -12,6 +12,7 @@ from datetime import datetime
 
 from rolewarden.names import folded
 
+from rolewarden_cli.console import counted
 from rolewarden_cli.natural import natural_key
 
 
@@ -136,10 +137,10 @@ def _people(before: AccountSeen, now: AccountSeen) -> Iterator[Change]:
     earlier, later = ({one.key: one for one in account.people} for account in (before, now))
     for key, person in later.items():
         if key not in earlier:
-            yield Change("new person", person.label, NOTHING, _number(person.models), now.account)
+            yield Change("new person", person.label, NOTHING, _usable(person), now.account)
     for key, person in earlier.items():
         if key not in later:
-            yield Change("person removed", person.label, _number(person.models), NOTHING, now.account)
+            yield Change("person removed", person.label, _usable(person), NOTHING, now.account)
     common = frozenset(before.models) & frozenset(now.models)
     moved: dict[tuple[frozenset[str], frozenset[str]], list[str]] = defaultdict(list)
     for key in earlier.keys() & later.keys():
@@ -213,18 +214,14 @@ def _lists(before: AccountSeen, now: AccountSeen) -> Iterator[Change]:
     new, old = frozenset(now.models) - frozenset(before.models), frozenset(before.models) - frozenset(now.models)
     if new:
         users = sum(bool(person.models & new) for person in now.people)
-        about = f"{_people_in_words(users)} can use at least one of them" if now.people else ""
+        about = f"{counted(users, 'person', 'people')} can use at least one of them" if now.people else ""
         yield Change("models that are new in the list", about, NOTHING, _named(new), now.account)
     if old:
         yield Change("models that are no longer in the list", "", _named(old), NOTHING, now.account)
 
 
-def _number(models: frozenset[str]) -> str:
-    return f"can use {len(models):,} {'model' if len(models) == 1 else 'models'}"
-
-
-def _people_in_words(number: int) -> str:
-    return f"{number:,} {'person' if number == 1 else 'people'}"
+def _usable(person: PersonSeen) -> str:
+    return f"can use {counted(len(person.models), 'model')}"
 
 
 def _named(models: Iterable[str]) -> str:

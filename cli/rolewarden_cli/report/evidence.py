@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -19,11 +20,12 @@ from rolewarden.own_events import (
     PolicyRestored,
     RoleFinding,
     RoleRemediated,
+    RulesChanged,
 )
 from rolewarden.verdicts import Reason, Remediation, Verdict
 
 from rolewarden_cli.history import Entry
-from rolewarden_cli.report.model import AccountReport
+from rolewarden_cli.report.model import AccountReport, Report
 
 _WITHOUT_PROTECTION = {Verdict.DRIFTED.value, Verdict.UNENFORCEABLE.value}
 
@@ -95,6 +97,44 @@ class Regularity:
     first: datetime | None
     last: datetime | None
     longest_gap: timedelta | None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The evidence of all accounts of a report, each part with its account. Answers and tables count the same parts."""
+
+    report: Report
+
+    @cached_property
+    def unprotected(self) -> tuple[tuple[str, Unprotected], ...]:
+        """The roles that were unprotected."""
+        return tuple((one.account, found) for one in self.report.accounts for found in find_unprotected(one))
+
+    @cached_property
+    def tampering(self) -> tuple[tuple[str, Tampering], ...]:
+        """The calls that took guardrails away or changed Rolewarden."""
+        return tuple((one.account, found) for one in self.report.accounts for found in find_tampering(one.history))
+
+    @cached_property
+    def rule_changes(self) -> tuple[tuple[str, Entry], ...]:
+        """The changes of the rules."""
+        return tuple(
+            (one.account, entry)
+            for one in self.report.accounts
+            for entry in one.history
+            if entry.kind == RulesChanged.detail_type
+        )
+
+    @cached_property
+    def regularity(self) -> tuple[tuple[str, Regularity], ...]:
+        """The regularity of sweeps and drills in the accounts with a deployed stack."""
+        since = self.report.provenance.history_since
+        return tuple(
+            (one.account, found)
+            for one in self.report.accounts
+            if one.plan.deployed
+            for found in find_regularity(one, since)
+        )
 
 
 def find_unprotected(account: AccountReport) -> tuple[Unprotected, ...]:
@@ -198,7 +238,7 @@ def find_regularity(account: AccountReport, since: datetime) -> tuple[Regularity
     The longest time without a drill begins with the first drill of the period, because the stack may be younger.
     """
     at = account.access.at
-    sweeps = [sweep.began for sweep in account.watch.sweeps if sweep.completed] if account.watch else []
+    sweeps = [sweep.began for sweep in account.status.sweeps if sweep.completed] if account.status else []
     found = [_regularity("completed sweep of the last 7 days", account.account, sweeps, at)]
     drills: dict[str, list[datetime]] = defaultdict(list)
     for entry in account.history:

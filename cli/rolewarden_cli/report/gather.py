@@ -14,7 +14,6 @@ from rolewarden.errors import Refused, RetryLater, RolewardenError, RulesError
 from rolewarden.guardrails import Rules
 from rolewarden.in_force import equal_texts
 from rolewarden.policies import compile_rules
-from rolewarden.progress import RecordedProgress
 from rolewarden.rules_log import document_in
 
 from rolewarden_cli import access, inventory, models, plan
@@ -30,7 +29,7 @@ from rolewarden_cli.report.model import (
     Watch,
 )
 from rolewarden_cli.scps import read_control_policies
-from rolewarden_cli.status import Recorded, read_recorded, read_status, sweep_of
+from rolewarden_cli.status import Recorded, read_recorded, read_status
 
 SILENCE_ALARMS = ("HeartbeatAlarm", "EventPathsAlarm")
 """The logical IDs of the alarms that a stack raises if it does not work."""
@@ -129,7 +128,7 @@ def gather_account(
         access.matrix(connection.calls, taken, own, progress, rules, organization=connection.stack_calls),
         tuple(entry for entry in entries if entry.account == connection.account and entry.at >= since),
         read_status(connection, now, shared=shared.recorded) if shared else None,
-        read_watch(connection, shared.alarms) if shared else None,
+        _watch_of(connection, shared.alarms) if shared else None,
         read_prevention(connection, rules),
     )
 
@@ -159,19 +158,9 @@ def read_shared(connection: Connection, now: datetime) -> SharedByAccounts:
     return SharedByAccounts(read_recorded(connection, now), alarms)
 
 
-def read_watch(connection: Connection, alarms: tuple[tuple[str, str], ...]) -> Watch:
-    """Read the signs that the deployed stack worked. Raises RetryLater."""
-    tables, stack = connection.recorded(), connection.stack
-    try:
-        rows = RecordedProgress(connection.stored, tables.bindings).sweeps(connection.account)
-    except Refused:  # The table no longer exists, which the status says.
-        rows = []
-    return Watch(
-        tuple(map(sweep_of, rows)),
-        alarms,
-        stack.parameters.get("SweepInterval", "") if stack else "",
-        stack.regions if stack else (),
-    )
+def _watch_of(connection: Connection, alarms: tuple[tuple[str, str], ...]) -> Watch:
+    stack = connection.stack
+    return Watch(alarms, stack.parameters.get("SweepInterval", "") if stack else "", stack.regions if stack else ())
 
 
 def read_prevention(connection: Connection, rules: Rules) -> AccountScps:

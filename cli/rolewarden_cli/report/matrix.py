@@ -129,7 +129,7 @@ class Matrix:
             places = {model: place for place, model in enumerate(access.models)}
             ordered = [places.get(model) for model in self.models]
             for row in {(row.session, row.bedrock_role): row for row in access.rows}.values():
-                cells = [access.cell(row, place) for place in range(len(access.models))]
+                cells = access.cells(row)
                 decided = tuple(None if place is None else cells[place] for place in ordered)
                 found[access.account, row.session, row.bedrock_role] = decided
         return found

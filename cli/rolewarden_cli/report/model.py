@@ -17,6 +17,7 @@ from rolewarden.verdicts import RECOMMENDATIONS, Outcome, Reason, Verdict
 
 from rolewarden_cli.access import AccessMatrix, Row
 from rolewarden_cli.actors import LEFT_OUT, without_actors, without_names, without_principals
+from rolewarden_cli.console import counted
 from rolewarden_cli.history import NO_DRIFT, Entry
 from rolewarden_cli.natural import natural_key
 from rolewarden_cli.organization import UnreachedAccount
@@ -24,7 +25,7 @@ from rolewarden_cli.plan import BEDROCK_ROLE, DIRECT_DEPLOYMENT, RETIRED, Plan
 from rolewarden_cli.promotion import in_words
 from rolewarden_cli.report.comparison import Comparison
 from rolewarden_cli.stack import DEPLOY, StackRules
-from rolewarden_cli.status import Status, SweepSeen
+from rolewarden_cli.status import Status
 
 
 class FindingKind(StrEnum):
@@ -151,15 +152,13 @@ class AccountScps:
 
 @dataclass(frozen=True)
 class Watch:
-    """The signs that the deployed stack worked, apart from the drills in the history.
+    """The signs that the deployed stack works, apart from the drills in the history and the sweeps in the status.
 
-    - `sweeps`: the sweeps of the last seven days, oldest first.
     - `alarms`: the states of the alarms that a silent stack raises, by name: HeartbeatAlarm and EventPathsAlarm.
     - `interval`: the parameter SweepInterval; empty if it is not known.
     - `regions`: the regions that the stack covers.
     """
 
-    sweeps: tuple[SweepSeen, ...] = ()
     alarms: tuple[tuple[str, str], ...] = ()
     interval: str = ""
     regions: tuple[str, ...] = ()
@@ -362,7 +361,7 @@ class AccountReport:
             yield Finding(f"policy {policy.name}", FindingKind.TAMPERED, why, self._recommendation_of(policy.change))
         if roles := [role.outcome.role for role in self.plan.with_surplus]:
             more = f" and {len(roles) - FEW_ROLES:,} more" if len(roles) > FEW_ROLES else ""
-            number = "1 role has" if len(roles) == 1 else f"{len(roles):,} roles have"
+            number = counted(len(roles), "role has", "roles have")
             why = f"{number} policies or boundaries of Rolewarden that they do not need"
             aside = ", ".join(roles[:FEW_ROLES]) + more
             yield Finding(f"account {self.plan.account}", FindingKind.SURPLUS, why, "run `rolewarden detach`", aside)
@@ -402,21 +401,19 @@ class AccountReport:
             return ""
         found = self.plan.promotions[-1]
         change, lost = len(found.would_change), len(found.could_not)
-        noun = "role" if change == 1 else "roles"
-        text = f"In enforce mode, {change:,} {noun} would change, and {lost:,} could not be protected."
+        text = f"In enforce mode, {counted(change, 'role')} would change, and {lost:,} could not be protected."
         events = self.status.since_observing if self.status else None
         return f"{text} {in_words(events)}." if events else text
 
     def _other_roles(self) -> Iterator[Finding]:
         """The roles that no guardrail covers although a setting names them and they can reach a model."""
-        columns = range(len(self.access.models))
         rows: dict[str, list[Row]] = {}
         for row in self.access.rows:
             if not row.is_subject and self.verdict(row) is Verdict.OUT_OF_SCOPE:
                 rows.setdefault(row.role, []).append(row)
         for role, named in rows.items():
-            if reached := sum(self.access.cell(named[0], number).allowed for number in columns):
-                why = f"it can reach {reached:,} of {len(columns):,} models, and no guardrail applies to it"
+            if reached := sum(cell.allowed for cell in self.access.cells(named[0])):
+                why = f"it can reach {reached:,} of {len(self.access.models):,} models, and no guardrail applies to it"
                 recommendation = (
                     f"cover it with `also_govern: {{roles: [{role}]}}` in guardrails.yaml and assign a guardrail "
                     "to it, or remove it from the settings"

@@ -133,7 +133,7 @@ def _uses(account: AccountReport, *, is_person: bool) -> Iterator[RoleUse]:
             rows[row.session, row.bedrock_role].append(row)
     required = {role.outcome.role: role.outcome.required for role in account.plan.roles}
     for sessions, users in rows.items():
-        cells = [access.cell(users[0], place) for place in range(len(access.models))]
+        cells = access.cells(users[0])
         reached = [model for model, cell in zip(access.models, cells, strict=True) if cell.allowed]
         by_session = dict(zip(sessions, (users[0].role, users[0].bedrock_role), strict=True))
         names = tuple(dict.fromkeys(filter(None, by_session.values())))
@@ -159,11 +159,6 @@ def _is_enough(account: AccountReport, role: str, session: str, number: int) -> 
     """Whether a role is exempt and alone reaches so many models."""
     is_exempt = account.verdicts.get(role) is Verdict.EXEMPT
     return is_exempt and sum(decision.allowed for decision in account.access.decisions[session]) >= number
-
-
-def number_in_words(number: int, one: str = "person", several: str = "people") -> str:
-    """A number with its noun."""
-    return f"{number:,} {one if number == 1 else several}"
 
 
 def listed(names: Iterable[str]) -> str:

@@ -34,7 +34,7 @@ from rolewarden.verdicts import UNCHANGED, Verdict
 from rolewarden_cli.report.access_paths import AccessPath, access_path
 from rolewarden_cli.report.answer import NOT_DEPLOYED, ReportAnswer
 from rolewarden_cli.report.charts import Chart
-from rolewarden_cli.report.evidence import moment
+from rolewarden_cli.report.evidence import Evidence, moment
 from rolewarden_cli.report.matrix import Matrix
 from rolewarden_cli.report.model import Report, short_actor
 from rolewarden_cli.report.people import People, Reach
@@ -45,7 +45,6 @@ from rolewarden_cli.report.tables import TableCell
 MOST_ACTORS = 12
 """Number of callers that have a bar of their own; the others share one."""
 
-VERDICTS = (Verdict.COMPLIANT, Verdict.DRIFTED, Verdict.UNENFORCEABLE, Verdict.EXEMPT, Verdict.OUT_OF_SCOPE)
 KINDS = (
     RoleRemediated.detail_type,
     RoleFinding.detail_type,
@@ -104,14 +103,19 @@ class _Page:
         return People(self.report)
 
     @cached_property
+    def evidence(self) -> Evidence:
+        """The evidence of the history."""
+        return Evidence(self.report)
+
+    @cached_property
     def sections(self) -> Sections:
         """The tables of the sections."""
-        return Sections(self.report, self.people)
+        return Sections(self.report, self.people, self.evidence)
 
     @cached_property
     def answer(self) -> ReportAnswer:
         """The headline and the answers."""
-        return ReportAnswer(self.report, self.people, self.sections)
+        return ReportAnswer(self.report, self.people, self.evidence, self.sections)
 
     @cached_property
     def matrix(self) -> Matrix:
@@ -161,7 +165,7 @@ class _Page:
     @property
     def number_of_findings(self) -> int:
         """The number of all findings."""
-        return sum(len(self.sections.findings(noted=noted).rows) for noted in (False, True))
+        return len(self.sections.all_findings)
 
     @property
     def by_domain(self) -> Chart:
@@ -170,7 +174,7 @@ class _Page:
         for one in (one for one in self.matrix.rows if one.row.is_subject):
             counted.setdefault(self.matrix.domain(one), Counter())[one.verdict] += 1
         domains = sorted(counted, key=lambda domain: (-counted[domain].total(), domain))
-        series = {verdict.value: [counted[domain][verdict] for domain in domains] for verdict in VERDICTS}
+        series = {verdict.value: [counted[domain][verdict] for domain in domains] for verdict in VERDICT_WORDS}
         return Chart("Users of roles by domain and verdict", _all_shown(domains), series, horizontal=True)
 
     @property

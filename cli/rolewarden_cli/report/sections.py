@@ -7,27 +7,23 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from rolewarden.bindings import USER_PROFILE
-from rolewarden.guardrails import Allowance, Exemption, Guardrail
+from rolewarden.denials import Denials, Target, TargetKind, targets_of
+from rolewarden.guardrails import BedrockRule, Exemption, Guardrail, JumpStartRule, Mode
 from rolewarden.matching import matches_name
 from rolewarden.names import same
-from rolewarden.own_events import RulesChanged
+from rolewarden.policies import compile_guardrail
 from rolewarden.verdicts import Verdict
 
 from rolewarden_cli.access import Row
+from rolewarden_cli.console import counted
+from rolewarden_cli.diff import PARTITION
 from rolewarden_cli.figures import MEASURED_DAYS
 from rolewarden_cli.history import Entry
 from rolewarden_cli.models import BEDROCK, JUMPSTART
 from rolewarden_cli.report.controls import AWS_CONTROLS, CONTROLS
-from rolewarden_cli.report.evidence import (
-    find_interruptions,
-    find_regularity,
-    find_tampering,
-    find_unprotected,
-    length_in_words,
-    moment,
-)
+from rolewarden_cli.report.evidence import Evidence, find_interruptions, length_in_words, moment
 from rolewarden_cli.report.model import AccountReport, Finding, FindingKind, Report, short_actor
-from rolewarden_cli.report.people import People, Reach, RoleUse, listed, number_in_words
+from rolewarden_cli.report.people import People, Reach, RoleUse, listed
 from rolewarden_cli.report.tables import PageTable, TableCell, coded, make_table, stated
 from rolewarden_cli.stack import StackRules
 
@@ -41,7 +37,7 @@ VERDICT_WORDS = {
     Verdict.EXEMPT: "exempt from guardrails",
     Verdict.OUT_OF_SCOPE: "no guardrail applies",
 }
-"""The verdicts in words."""
+"""The verdicts in words, in the order of their tiles and of their colors in report.css."""
 
 FAMILY_NAMES = {BEDROCK: "Amazon Bedrock", JUMPSTART: "SageMaker JumpStart"}
 """The names of the families of models."""
@@ -82,6 +78,7 @@ class Sections:
 
     report: Report
     people: People
+    evidence: Evidence
 
     @property
     def is_deployed(self) -> bool:
@@ -108,8 +105,6 @@ class Sections:
         with_account = ((cells[0], account or "all", *cells[1:]) for account, cells in rows)
         return make_table(id_, caption, (first, "Account", *others), with_account, empty)
 
-    # People.
-
     def people_with(self, reach: Reach) -> PageTable:
         """The people with a reach, by role."""
         rows = ((use.account, self._of_use(use)) for use in self.people.of(reach))
@@ -125,7 +120,10 @@ class Sections:
         return self._table("other-uses", "Other users of roles, which are no people", heads, rows, empty)
 
     def _of_use(self, use: RoleUse) -> Sequence[str | TableCell]:
-        users = TableCell(listed(map(self.user, use.rows)), number_in_words(len(use.rows)) if len(use.rows) > 1 else "")
+        users = TableCell(
+            listed(row.label for row in use.rows),
+            counted(len(use.rows), "person", "people") if len(use.rows) > 1 else "",
+        )
         return (
             users,
             use.sessions,
@@ -134,10 +132,6 @@ class Sections:
             self._models(use),
             self._certainty(use),
         )
-
-    def user(self, row: Row) -> str:
-        """A user of a role in words."""
-        return row.label
 
     def _models(self, use: RoleUse) -> TableCell:
         families = [
@@ -164,8 +158,6 @@ class Sections:
         """The models of each set, by name."""
         rows = ((f"set {number}", f"{len(models):,}", listed(models)) for models, number in self.people.sets.items())
         return make_table("model-sets", "Models of each set", ("Set", "Number", "Models"), rows, "")
-
-    # Exceptions.
 
     @cached_property
     def exceptions(self) -> PageTable:
@@ -234,27 +226,27 @@ class Sections:
         reached = {place for decisions in decided for place, decision in decisions if decision.allowed}
         return listed(row.label for row in rows), f"{len(reached):,} of {len(access.models):,} models"
 
-    # Findings.
+    @cached_property
+    def all_findings(self) -> tuple[Finding, ...]:
+        """The findings of all accounts, the worst first."""
+        kinds = list(FindingKind)
+        return tuple(sorted(self.report.findings(), key=lambda one: kinds.index(one.kind)))
 
     def findings(self, *, noted: bool) -> PageTable:
         """The findings that are only noted, or the others, the worst first."""
-        kinds = list(FindingKind)
-        found = [one for one in self.report.findings() if one.kind.is_noted is noted]
-        rows = ((one.account, _of_finding(one)) for one in sorted(found, key=lambda one: kinds.index(one.kind)))
+        rows = ((one.account, _of_finding(one)) for one in self.all_findings if one.kind.is_noted is noted)
         heads = ("About", "Finding", "Reason", "Recommended action")
         if noted:
             return self._table("findings-noted", "Only noted", heads, rows, "The report notes nothing else.")
         empty = "The report found nothing that is broken or unknown."
         return self._table("findings-broken", "To be fixed or decided", heads, rows, empty)
 
-    # What the history proves.
-
     @cached_property
     def unprotected(self) -> PageTable:
         """The times in which roles were unprotected."""
         rows = (
             (
-                account.account,
+                account,
                 (
                     one.role,
                     stated("unprotected", "bad", f"since {moment(one.since)}") if one.is_now else stated("yes", "good"),
@@ -265,8 +257,7 @@ class Sections:
                     "only reported, in observe mode" if one.observed else "",
                 ),
             )
-            for account in self.report.accounts
-            for one in find_unprotected(account)
+            for account, one in self.evidence.unprotected
         )
         heads = ("Role", "Protected now", "Times", "Longest time", "Together", "Times of unknown length", "Remark")
         empty = "The history shows no time in which a role was unprotected."
@@ -277,7 +268,7 @@ class Sections:
         """The seconds that drills measured."""
         rows = [
             (row.region, row.account, row.figure.meaning, f"{row.p50:.1f}", f"{row.p95:.1f}", f"{row.maximum:.1f}",
-             number_in_words(row.count, "time", "times"))
+             counted(row.count, "time"))
             for account in self.report.accounts
             if account.status
             for row in account.status.measured.rows
@@ -290,14 +281,13 @@ class Sections:
     def tampering(self) -> PageTable:
         """The calls that took guardrails away or changed Rolewarden."""
         rows: list[tuple[str, Sequence[str | TableCell]]] = []
-        for account in self.report.accounts:
-            for one in find_tampering(account.history):
-                aside = listed(filter(None, (f"for {one.person}" if one.person else "",
-                                             f"not verified: {one.unverified}" if one.unverified else "")))  # fmt: skip
-                caller = TableCell(self.caller(one.actor), aside)
-                rows.append((account.account, (one.call or "not known", caller, one.did, f"{one.times:,}",
-                                               listed(one.about) or "Rolewarden", moment(one.first),
-                                               moment(one.last))))  # fmt: skip
+        for account, one in self.evidence.tampering:
+            aside = listed(filter(None, (f"for {one.person}" if one.person else "",
+                                         f"not verified: {one.unverified}" if one.unverified else "")))  # fmt: skip
+            caller = TableCell(self.caller(one.actor), aside)
+            rows.append((account, (one.call or "not known", caller, one.did, f"{one.times:,}",
+                                   listed(one.about) or "Rolewarden", moment(one.first),
+                                   moment(one.last))))  # fmt: skip
         heads = ("Call", "Caller", "What the calls did", "Times", "About", "First", "Last")
         empty = "The history has no call that took a guardrail away or changed Rolewarden."
         return self._table("tampering-table", "Calls against the guardrails, by caller", heads, rows, empty)
@@ -332,26 +322,18 @@ class Sections:
         caller = TableCell(self.caller(entry.actor), listed(filter(None, asides)))
         return moment(entry.at), TableCell(entry.kind, why), entry.about, entry.event, caller
 
-    # Rules.
-
     @cached_property
     def rule_changes(self) -> PageTable:
         """The changes of the rules."""
         rows: list[tuple[str, Sequence[str | TableCell]]] = []
-        for account in self.report.accounts:
-            for entry in account.history:
-                if entry.kind != RulesChanged.detail_type:
-                    continue
-                more = int(entry.row.get("more_changes") or 0)
-                lines = [
-                    *entry.changes,
-                    *([f"and {number_in_words(more, 'further line', 'further lines')}"] if more else []),
-                ]
-                digests = " to ".join(filter(None, (entry.earlier_digest, entry.digest)))
-                doubt = f"not verified: {entry.unverified}" if entry.unverified else ""
-                by = TableCell(self.caller(entry.actor), listed(filter(None, (entry.person, doubt))))
-                rows.append((account.account, (moment(entry.at), by, entry.event or "not known", entry.message,
-                                               "\n".join(lines) or "no line", digests)))  # fmt: skip
+        for account, entry in self.evidence.rule_changes:
+            more = int(entry.row.get("more_changes") or 0)
+            lines = [*entry.changes, *([f"and {counted(more, 'further line')}"] if more else [])]
+            digests = " to ".join(filter(None, (entry.earlier_digest, entry.digest)))
+            doubt = f"not verified: {entry.unverified}" if entry.unverified else ""
+            by = TableCell(self.caller(entry.actor), listed(filter(None, (entry.person, doubt))))
+            rows.append((account, (moment(entry.at), by, entry.event or "not known", entry.message,
+                                   "\n".join(lines) or "no line", digests)))  # fmt: skip
         heads = ("Time", "Changed by", "Call", "In short", "What it changed", "Digests of the rules")
         empty = "The history has no change of the rules in this period."
         return self._table("rule-changes", "Changes of the rules", heads, rows, empty)
@@ -360,12 +342,23 @@ class Sections:
     def guardrails(self) -> PageTable:
         """The guardrails with their modes."""
         rows = (
-            (name, _mode(one), _families(one), _left_open(one)) for name, one in self.report.rules.guardrails.items()
+            (name, _mode(one), _families(one), self._left_open(one))
+            for name, one in self.report.rules.guardrails.items()
         )
         heads = ("Guardrail", "Mode", "It denies", "It leaves open")
         return make_table("guardrails", "The guardrails of the rules", heads, rows, "The rules have no guardrail.")
 
-    # Scope and health.
+    @cached_property
+    def _access_paths(self) -> tuple[Target, ...]:
+        return tuple(one for one in targets_of((self.report.rules,), PARTITION) if one.kind is TargetKind.PATH)
+
+    def _left_open(self, guardrail: Guardrail) -> str:
+        """The access paths that a guardrail leaves open. Its statements decide, because some options change others."""
+        policies = compile_guardrail(guardrail, PARTITION)
+        denials = Denials(statement for policy in policies for statement in policy.document["Statement"])
+        found = [f"all of {FAMILY_NAMES[family]}" for family, rule in _rules_of(guardrail) if rule is None]
+        found += [path.name for path in self._access_paths if not denials.covers(path)]
+        return "; ".join(found) or "no known access path"
 
     @cached_property
     def scope(self) -> PageTable:
@@ -396,16 +389,13 @@ class Sections:
     @cached_property
     def regularity(self) -> PageTable:
         """The regularity of sweeps and drills."""
-        since = self.report.provenance.history_since
         rows = (
             (
-                account.account,
+                account,
                 (one.what, one.place, f"{one.times:,}", moment(one.first), moment(one.last),
                  length_in_words(one.longest_gap) if one.longest_gap is not None else "not known"),
             )
-            for account in self.report.accounts
-            if account.plan.deployed
-            for one in find_regularity(account, since)
+            for account, one in self.evidence.regularity
         )  # fmt: skip
         heads = ("Sign of work", "Place", "Times", "First", "Last", "Longest time without one")
         return self._table("regularity", "Sweeps and drills", heads, rows, "")
@@ -464,8 +454,6 @@ class Sections:
             f"The policies of {listed(unknown)} could not be compared with the rules." if unknown else "",
         )))  # fmt: skip
 
-    # What is not covered, and what changed.
-
     @cached_property
     def gaps(self) -> PageTable:
         """Everything that the rules or this report do not cover."""
@@ -495,7 +483,7 @@ class Sections:
                 if verdict is Verdict.UNENFORCEABLE:
                     yield place, ("role that cannot be protected", role, VERDICT_WORDS[verdict])
         for name, guardrail in self.report.rules.guardrails.items():
-            if guardrail.mode.value == "observe":
+            if guardrail.mode is Mode.OBSERVE:
                 why = "Rolewarden reports what it would attach, and changes no role"
                 yield "", ("guardrail in observe mode", name, why)
         yield from (("", (what, "every account", coded(why))) for what, why in GENERAL_LIMITS)
@@ -508,8 +496,6 @@ class Sections:
         heads = ("What changed", "Whom or what", "In the earlier report", "In this report")
         empty = "The data of both reports are the same."
         return self._table("changes-table", "Differences from the earlier report", heads, rows, empty)
-
-    # Controls.
 
     @cached_property
     def controls(self) -> PageTable:
@@ -575,16 +561,22 @@ def _of_finding(finding: Finding) -> Sequence[str | TableCell]:
 
 
 def _mode(guardrail: Guardrail) -> TableCell:
-    is_enforced = guardrail.mode.value == "enforce"
+    is_enforced = guardrail.mode is Mode.ENFORCE
     words = "Rolewarden attaches it" if is_enforced else "Rolewarden only reports what it would attach"
     return stated(guardrail.mode.value, "good" if is_enforced else "warn", words)
 
 
+def _rules_of(guardrail: Guardrail) -> tuple[tuple[str, BedrockRule | JumpStartRule | None], ...]:
+    """The family of models and the rule for it; None if the guardrail has none."""
+    return (BEDROCK, guardrail.bedrock), (JUMPSTART, guardrail.jumpstart)
+
+
 def _families(guardrail: Guardrail) -> str:
     found = []
-    for name, rule in (("Amazon Bedrock", guardrail.bedrock), ("SageMaker JumpStart", guardrail.jumpstart)):
+    for family, rule in _rules_of(guardrail):
         if rule is None:
             continue
+        name = FAMILY_NAMES[family]
         kinds = {
             "deny-all": f"every model of {name}",
             "deny": f"the models {listed(rule.patterns)} of {name}",
@@ -594,30 +586,3 @@ def _families(guardrail: Guardrail) -> str:
         found.append(kinds.get(rule.kind, rule.kind))
     found += ["the assistants of AWS"] if guardrail.assistants else []
     return "; ".join(found) or "nothing"
-
-
-def _left_open(guardrail: Guardrail) -> TableCell:
-    """The options of a guardrail that leave an access path open, by their keys."""
-    found = [] if guardrail.bedrock else ["all of Amazon Bedrock"]
-    found += [] if guardrail.jumpstart else ["all of SageMaker JumpStart"]
-    for prefix, rule in (("bedrock.", guardrail.bedrock), ("jumpstart.", guardrail.jumpstart), ("", guardrail)):
-        for key, value in (rule._asdict() if rule is not None else {}).items():
-            if value is Allowance.ALLOW:
-                found.append(f"{_OPTIONS.get(key, key)} (`{prefix}{key}`)")
-    return coded(listed(found) or "nothing by an option")
-
-
-_OPTIONS = {
-    "customization": "customizing models",
-    "indirect": "agents and other services that call a model",
-    "batch": "batch jobs",
-    "rerank": "reranking",
-    "weights": "downloading the files of models",
-    "autopilot": "fine-tuning by Canvas",
-    "data_jobs": "jobs that prepare data",
-    "gated": "gated models by reference",
-    "api_keys": "API keys for models",
-    "other_profiles": "applications of other user profiles",
-    "shared_spaces": "shared spaces",
-}
-"""The access paths that an option of a guardrail can leave open."""

@@ -70,7 +70,7 @@ def _account_of(account: AccountReport, *, with_people: bool) -> AccountSeen:
         roles = tuple(filter(None, (row.session, row.bedrock_role)))
         if roles not in reached:
             reached[roles] = frozenset(
-                model.id for place, model in enumerate(access.models) if access.cell(row, place).allowed
+                model.id for model, cell in zip(access.models, access.cells(row), strict=True) if cell.allowed
             )
         people.append(PersonSeen(row.region, row.domain_name or row.domain_id, row.user_profile, roles, reached[roles]))
     verdicts = {role: verdict.value for role, verdict in sorted(account.verdicts.items())}

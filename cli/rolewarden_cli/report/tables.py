@@ -13,7 +13,7 @@ class TableCell:
 
     - `text`: text of AWS or of a user, or our own. If `is_coded`, parts of it between backticks are code.
     - `aside`: details in smaller letters.
-    - `state`: the CSS class of a verdict, of a kind of finding, or `good`, `bad` or `note`; empty for plain text.
+    - `state`: the CSS class of a verdict, of a kind of finding, or `good`, `bad` or `warn`; empty for plain text.
     """
 
     text: str
