@@ -1,0 +1,221 @@
+"""The constraints of AWS's service models on requests: lengths, ranges, patterns, and numbers of items.
+
+MiniStack and moto check few of them. botocore checks only minimums, so a client can send a text that is too long, or
+that has a character that AWS rejects.
+
+The constraints are those of the shapes in botocore's service models. A pattern fits the whole value, as in the errors
+of AWS, and `\\w` in it is ASCII, as in Java. A pattern that Python does not know is left out.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+from urllib.parse import unquote
+
+from botocore.exceptions import UnknownServiceError
+from botocore.parsers import RpcV2CBORParser
+from moto.core.model import ListShape, MapShape, OperationModel, ServiceModel, Shape, StructureShape
+from moto.core.parse import EC2QueryParser, QueryParser
+from moto.core.utils import get_service_model
+
+from rolewarden_local.emulated import faults
+
+_MODELS: Final = {"monitoring": "cloudwatch", "tagging": "resourcegroupstaggingapi"}
+"""The name in botocore of a service whose requests are signed with another one."""
+
+Broken = Callable[[Any, str], Iterator[str]]
+"""The constraints of a shape that a value at a place breaks, in AWS's words."""
+
+
+def refusal(
+    service: str, operation: str, path: str, headers: Mapping[str, str], body: bytes, params: Mapping[str, Any]
+) -> faults.Answer | None:
+    """AWS's answer to a request that breaks a constraint of its shape; None if it breaks none."""
+    if not (known := _operation(_model_of(service, operation), operation)):
+        return None
+    model, check = known
+    if check is None:
+        return None
+    found = list(check(_parsed(model, path, headers, body, params), ""))
+    return _answer(service, found) if found else None
+
+
+def broken(service: str, operation: str, request: Mapping[str, Any]) -> list[str]:
+    """The constraints that the parameters of a call break, in AWS's words. `service` is its name in botocore."""
+    known = _operation(service, operation)
+    return list(known[1](request, "")) if known and known[1] else []
+
+
+def _answer(service: str, found: list[str]) -> faults.Answer:
+    number = len(found)
+    message = f"{number} validation error{'s' * (number > 1)} detected: {'; '.join(found)}"
+    code = "ValidationError" if service in _OF_XML else _CODES.get(service, "ValidationException")
+    return faults.refusal(service, code, message, 400)
+
+
+_OF_XML: Final = frozenset({"iam", "sts", "cloudformation"})
+_CODES: Final = {
+    "cloudtrail": "InvalidParameterException",
+    "monitoring": "ValidationError",
+    "organizations": "InvalidInputException",
+    "securityhub": "InvalidInputException",
+    "sns": "InvalidParameter",
+    "tagging": "InvalidParameterException",
+}
+"""The code of an invalid parameter, if the service does not call it ValidationException."""
+
+
+def _model_of(service: str, operation: str) -> str:
+    return "bedrock-runtime" if service == "bedrock" and operation in _RUNTIME else _MODELS.get(service, service)
+
+
+_RUNTIME: Final = frozenset({"Converse", "ConverseStream", "InvokeModel", "InvokeModelWithResponseStream"})
+
+
+@functools.cache
+def _service(name: str) -> ServiceModel | None:
+    try:
+        return get_service_model(name)
+    except UnknownServiceError:
+        return None
+
+
+@functools.cache
+def _operation(service: str, operation: str) -> tuple[OperationModel, Broken | None] | None:
+    """The model of an operation and the check of its requests; None without a model, and no check without limits."""
+    model = _service(service)
+    if model is None or operation not in model.operation_names:
+        return None
+    of_operation = model.operation_model(operation)
+    shape = of_operation.input_shape
+    return of_operation, _check(shape, {}) if shape else None
+
+
+def _check(shape: Shape, known: dict[str, Any]) -> Broken | None:
+    """The check of a shape; None if neither it nor a shape inside it has a constraint."""
+    if shape.name in known:
+        # A shape that contains itself, such as DynamoDB's AttributeValue, is checked to this depth only.
+        return None
+    inside = {**known, shape.name: True}
+    checks: list[Broken] = []
+    if isinstance(shape, StructureShape):
+        members = {name: check for name, member in shape.members.items() if (check := _check(member, inside))}
+        if members:
+            checks.append(functools.partial(_members, members))
+    elif isinstance(shape, ListShape):
+        if of_item := _check(shape.member, inside):
+            checks.append(functools.partial(_items, of_item))
+    elif isinstance(shape, MapShape) and (of_value := _check(shape.value, inside)):
+        checks.append(functools.partial(_values, of_value))
+    if own := _own(shape):
+        checks.append(own)
+    if not checks:
+        return None
+    return checks[0] if len(checks) == 1 else functools.partial(_both, checks)
+
+
+def _members(members: Mapping[str, Broken], value: Any, where: str) -> Iterator[str]:
+    for name, check in members.items():
+        if value.get(name) is not None:
+            yield from check(value[name], f"{where}.{name}" if where else name[0].lower() + name[1:])
+
+
+def _items(of_item: Broken, value: Any, where: str) -> Iterator[str]:
+    for number, item in enumerate(value, 1):
+        yield from of_item(item, f"{where}.{number}.member")
+
+
+def _values(of_value: Broken, value: Any, where: str) -> Iterator[str]:
+    for name, item in value.items():
+        yield from of_value(item, f"{where}.{name}.member")
+
+
+def _both(checks: list[Broken], value: Any, where: str) -> Iterator[str]:
+    for check in checks:
+        yield from check(value, where)
+
+
+def _own(shape: Shape) -> Broken | None:
+    """The check of a shape's own constraints; None if it has none."""
+    least, most, pattern = (shape.metadata.get(name) for name in ("min", "max", "pattern"))
+    form = _form(pattern) if pattern and shape.type_name == "string" else None
+    if least is None and most is None and form is None:
+        return None
+    if shape.type_name in {"string", "list", "map", "blob"}:
+        return functools.partial(_length, least or 0, float("inf") if most is None else most, form, pattern)
+    low, high = (float("-inf") if least is None else least), (float("inf") if most is None else most)
+    return functools.partial(_range, low, high) if shape.type_name in {"integer", "long", "float", "double"} else None
+
+
+def _length(least: int, most: float, form: re.Pattern[str] | None, pattern: str, value: Any, where: str) -> Iterator[str]:
+    failed = f"at '{where}' failed to satisfy constraint: Member must"
+    if not least <= len(value) <= most:
+        than = f"less than or equal to {most}" if len(value) > most else f"greater than or equal to {least}"
+        yield f"Value {_shown(value)} {failed} have length {than}"
+    if form and not form.fullmatch(value):
+        yield f"Value {_shown(value)} {failed} satisfy regular expression pattern: {pattern}"
+
+
+def _range(least: float, most: float, value: Any, where: str) -> Iterator[str]:
+    if not least <= value <= most:
+        than = f"less than or equal to {most}" if value > most else f"greater than or equal to {least}"
+        yield f"Value '{value}' at '{where}' failed to satisfy constraint: Member must have value {than}"
+
+
+def _shown(value: Any) -> str:
+    return f"'{value[:200]}'" if isinstance(value, str) else f"of {len(value)} items"
+
+
+def _form(pattern: str) -> re.Pattern[str] | None:
+    python = functools.reduce(lambda text, pair: text.replace(*pair), _CLASSES.items(), pattern)
+    try:
+        return re.compile(python, re.ASCII if python == pattern else re.UNICODE)
+    except re.error:
+        return None
+
+
+_CLASSES: Final = {
+    r"\p{L}": r"\w",
+    r"\p{N}": r"\d",
+    r"\p{Z}": r"\s",
+    r"\p{Alnum}": "a-zA-Z0-9",
+    r"\p{Print}": r"\x20-\x7e",
+    r"[\w-_]": r"[\w_-]",
+    r"\w-\/": r"\w\/-",
+}
+"""Character classes of Java that Python does not know, and those that it has instead. They may accept a little more."""
+
+
+def _parsed(
+    model: OperationModel, path: str, headers: Mapping[str, str], body: bytes, params: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """The parameters of a request, as far as the constraints need them. Empty if the request cannot be read."""
+    protocol = model.service_model.metadata["protocol"]
+    if "cbor" in headers.get("content-type", ""):
+        read = RpcV2CBORParser().parse_data_item(io.BytesIO(body)) if body else {}
+        return read if isinstance(read, dict) else {}
+    if protocol in {"query", "ec2"}:
+        first = {name: found[0] if isinstance(found, list) else found for name, found in params.items()}
+        parser = (QueryParser if protocol == "query" else EC2QueryParser)(model)
+        found = parser.parse({"values": first})  # type: ignore[typeddict-item]
+        return found if isinstance(found, dict) else {}
+    if protocol == "rest-xml":
+        return {}
+    try:
+        read = json.loads(body) if body else {}
+    except ValueError:
+        read = {}
+    read = read if isinstance(read, dict) else {}
+    return {**read, **_labels(model, path)} if protocol == "rest-json" else read
+
+
+def _labels(model: OperationModel, path: str) -> Mapping[str, str]:
+    """The parameters that are parts of the path of a request."""
+    form = re.sub(r"\\\{(\w+)\\\+?\}", r"(?P<\1>.+)", re.escape(model.http["requestUri"].partition("?")[0]))
+    found = re.fullmatch(form, path.partition("?")[0])
+    return {name: unquote(value) for name, value in found.groupdict().items()} if found else {}
