@@ -628,6 +628,7 @@ def _install(aws: LocalAws) -> None:
     stale.install_stale()
     tagging.install_tagging()
     cloudformation.install_cloudformation()
+    constraints.install_constraints()
     execution.install_execution()
     organization.install_organization()
     order.install_order()

@@ -3,8 +3,12 @@
 MiniStack and moto check few of them. botocore checks only minimums, so a client can send a text that is too long, or
 that has a character that AWS rejects.
 
-The constraints are those of the shapes in botocore's service models. A pattern fits the whole value, as in the errors
-of AWS, and `\\w` in it is ASCII, as in Java. A pattern that Python does not know is left out.
+The constraints are those of the shapes in botocore's service models, and those that only the documentation of a shape
+states, as Security Hub's does. A pattern fits the whole value, as in the errors of AWS, and its word characters are
+ASCII, as in Java. A pattern that Python does not know is left out. `limits` has the limits that the models do not
+state.
+
+CloudFormation makes calls for the resources of a stack. The properties of a resource meet the same constraints.
 """
 
 from __future__ import annotations
@@ -23,7 +27,8 @@ from moto.core.model import ListShape, MapShape, OperationModel, ServiceModel, S
 from moto.core.parse import EC2QueryParser, QueryParser
 from moto.core.utils import get_service_model
 
-from rolewarden_local.emulated import faults
+from rolewarden_local.emulated import faults, limits
+from rolewarden_local.emulated._ministack import provisioners
 
 _MODELS: Final = {"monitoring": "cloudwatch", "tagging": "resourcegroupstaggingapi"}
 """The name in botocore of a service whose requests are signed with another one."""
@@ -39,16 +44,81 @@ def refusal(
     if not (known := _operation(_model_of(service, operation), operation)):
         return None
     model, check = known
-    if check is None:
+    if check is None and (service, operation) not in limits.OF_REQUESTS:
         return None
-    found = list(check(_parsed(model, path, headers, body, params), ""))
-    return _answer(service, found) if found else None
+    request = _parsed(model, path, headers, body, params)
+    if found := list(check(request, "") if check else ()):
+        return _answer(service, found)
+    beyond = limits.beyond(service, operation, request)
+    return faults.refusal(service, *beyond, 400) if beyond else None
 
 
-def broken(service: str, operation: str, request: Mapping[str, Any]) -> list[str]:
-    """The constraints that the parameters of a call break, in AWS's words. `service` is its name in botocore."""
-    known = _operation(service, operation)
-    return list(known[1](request, "")) if known and known[1] else []
+def install_constraints() -> None:
+    """Check the properties of resources of stacks. Call once a process, before other changes of these handlers."""
+    for kind, calls in _CALLS.items():
+        handlers = provisioners._RESOURCE_HANDLERS[kind]
+        handlers["create"] = _checked(handlers["create"], calls, properties=1)
+        if "update" in handlers:
+            handlers["update"] = _checked(handlers["update"], calls, properties=2)
+
+
+def _checked(handler: Callable[..., Any], calls: tuple[tuple[str, str], ...], *, properties: int) -> Callable[..., Any]:
+    """Refuse properties that break a constraint of a call. `properties` is the index of the argument with them."""
+
+    @functools.wraps(handler)
+    def checked(*arguments: Any, **named: Any) -> Any:
+        for service, operation in calls:
+            if found := broken(service, operation, arguments[properties]):
+                raise ValueError(f"{operation}: {'; '.join(found)}")
+        return handler(*arguments, **named)
+
+    return checked
+
+
+def broken(service: str, operation: str, properties: Mapping[str, Any]) -> list[str]:
+    """The constraints of a call that the properties of a resource break, in AWS's words.
+
+    CloudFormation has most names from the call. It writes a number as a text, and a document as an object.
+    """
+    known = _operation(_model_of(service, operation), operation)
+    if known is None or known[0].input_shape is None:
+        return []
+    request = _as_request(known[0].input_shape, properties)
+    beyond = limits.beyond(service, operation, request)
+    return [*(known[1](request, "") if known[1] else ()), *([": ".join(beyond)] if beyond else ())]
+
+
+def _as_request(shape: Shape, value: Any) -> Any:
+    if isinstance(shape, StructureShape) and isinstance(value, Mapping):
+        return {name: _as_request(shape.members[name], one) for name, one in value.items() if name in shape.members}
+    if isinstance(shape, ListShape):
+        return [_as_request(shape.member, one) for one in (value if isinstance(value, list) else [value])]
+    if isinstance(shape, MapShape) and isinstance(value, Mapping):
+        return {name: _as_request(shape.value, one) for name, one in value.items()}
+    if shape.type_name == "string":
+        return json.dumps(value, separators=(",", ":")) if isinstance(value, dict | list) else str(value)
+    return float(value) if shape.type_name in _NUMBERS else value
+
+
+_NUMBERS: Final = frozenset({"integer", "long", "float", "double"})
+_CALLS: Final = {
+    "AWS::CloudFormation::StackSet": (("cloudformation", "CreateStackSet"),),
+    "AWS::CloudWatch::Alarm": (("monitoring", "PutMetricAlarm"),),
+    "AWS::CloudWatch::Dashboard": (("monitoring", "PutDashboard"),),
+    "AWS::DynamoDB::Table": (("dynamodb", "CreateTable"),),
+    "AWS::Events::EventBus": (("events", "CreateEventBus"),),
+    "AWS::Events::Rule": (("events", "PutRule"), ("events", "PutTargets")),
+    "AWS::IAM::ManagedPolicy": (("iam", "CreatePolicy"),),
+    "AWS::IAM::Policy": (("iam", "PutRolePolicy"),),
+    "AWS::IAM::Role": (("iam", "CreateRole"),),
+    "AWS::KMS::Key": (("kms", "CreateKey"),),
+    "AWS::Lambda::EventSourceMapping": (("lambda", "CreateEventSourceMapping"),),
+    "AWS::Lambda::Function": (("lambda", "CreateFunction"),),
+    "AWS::Lambda::LayerVersion": (("lambda", "PublishLayerVersion"),),
+    "AWS::Logs::LogGroup": (("logs", "CreateLogGroup"),),
+    "AWS::SNS::Topic": (("sns", "CreateTopic"),),
+}
+"""The calls that make a resource of each type, if their shapes have constraints."""
 
 
 def _answer(service: str, found: list[str]) -> faults.Answer:
@@ -143,16 +213,24 @@ def _both(checks: list[Broken], value: Any, where: str) -> Iterator[str]:
 def _own(shape: Shape) -> Broken | None:
     """The check of a shape's own constraints; None if it has none."""
     least, most, pattern = (shape.metadata.get(name) for name in ("min", "max", "pattern"))
+    if most is None and (stated := _MOST.search(shape.documentation)):
+        most = int(stated[1].rstrip(",").replace(",", ""))
     form = _form(pattern) if pattern and shape.type_name == "string" else None
     if least is None and most is None and form is None:
         return None
     if shape.type_name in {"string", "list", "map", "blob"}:
         return functools.partial(_length, least or 0, float("inf") if most is None else most, form, pattern)
     low, high = (float("-inf") if least is None else least), (float("inf") if most is None else most)
-    return functools.partial(_range, low, high) if shape.type_name in {"integer", "long", "float", "double"} else None
+    return functools.partial(_range, low, high) if shape.type_name in _NUMBERS else None
 
 
-def _length(least: int, most: float, form: re.Pattern[str] | None, pattern: str, value: Any, where: str) -> Iterator[str]:
+_MOST: Final = re.compile(r"(?:Length Constraints|Array Members): .*?Maximum (?:length of|number of|of) ([\d,]+)")
+"""The maximum that the documentation of a shape states."""
+
+
+def _length(
+    least: int, most: float, form: re.Pattern[str] | None, pattern: str, value: Any, where: str
+) -> Iterator[str]:
     failed = f"at '{where}' failed to satisfy constraint: Member must"
     if not least <= len(value) <= most:
         than = f"less than or equal to {most}" if len(value) > most else f"greater than or equal to {least}"

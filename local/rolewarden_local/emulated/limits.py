@@ -1,0 +1,226 @@
+"""The limits of AWS that its service models do not state: sizes of messages, events, policies and answers.
+
+MiniStack knows some of them. The smaller value counts if AWS's documentation has two, because it differs by partition
+and changes over time.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+MESSAGE_SIZE: Final = 262_144
+"""Bytes of a message of SQS or SNS, of a batch of messages, and of a call of PutEvents. Since 2025, SQS and EventBridge
+accept 1 MiB in most regions: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-putevents.html"""
+
+PATTERN_SIZE: Final = 2_048
+"""Characters of an event pattern: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-quota.html"""
+
+TARGETS: Final = 5
+"""Targets of a rule, from the same page."""
+
+SCP_SIZE: Final = 5_120
+"""Characters of a service control policy, with its white space:
+https://docs.aws.amazon.com/organizations/latest/userguide/orgs_reference_limits.html"""
+
+ENVIRONMENT_SIZE: Final = 4_096
+"""Bytes of the environment variables of a function:
+https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
+
+PAYLOAD_SIZES: Final = {"RequestResponse": 6_291_556, "Event": 262_144}
+"""Bytes of the payload of an invocation, from the same page. The answer of a synchronous invocation has the same."""
+
+TRUST_SIZE: Final = 2_048
+"""Characters of a trust policy without white space:
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html"""
+
+POLICY_SIZE: Final = 6_144
+"""Characters of a managed policy without white space, from the same page."""
+
+INLINE_SIZE: Final = 10_240
+"""Characters of all inline policies of a role without white space, from the same page."""
+
+KEY_POLICY_SIZE: Final = 32_768
+"""Bytes of the policy of a key: https://docs.aws.amazon.com/kms/latest/developerguide/resource-limits.html"""
+
+FINDING_SIZE: Final = 245_760
+"""Bytes of a finding of Security Hub: https://docs.aws.amazon.com/securityhub/1.0/APIReference/API_BatchImportFindings.html"""
+
+PARAMETER_SIZE: Final = 4_096
+"""Bytes of the value of a stack's parameter:
+https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html"""
+
+TEMPLATE_SIZE: Final = 51_200
+"""Bytes of a template in a request, from the same page."""
+
+CUSTOM_RESPONSE_SIZE: Final = 4_096
+"""Bytes of the answer of a custom resource, from the same page."""
+
+PHYSICAL_ID_SIZE: Final = 1_024
+"""Bytes of the physical ID that a custom resource answers with:
+https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/crpg-ref-responses.html"""
+
+Request = Mapping[str, Any]
+Beyond = tuple[str, str]
+"""The error code and the message of a request beyond a limit."""
+
+
+def beyond(service: str, operation: str, request: Request) -> Beyond | None:
+    """The error of a request that is beyond a limit; None if it is beyond none."""
+    check = OF_REQUESTS.get((service, operation))
+    return check(request) if check else None
+
+
+def size(text: str) -> int:
+    """The number of bytes of a text."""
+    return len(text.encode("utf-8", "surrogatepass"))
+
+
+def dense(document: str) -> int:
+    """The number of characters of a policy without white space. White space in texts counts."""
+    try:
+        return len(json.dumps(json.loads(document), separators=(",", ":"), ensure_ascii=False))
+    except ValueError:
+        return len(document)
+
+
+def _published(request: Request) -> Beyond | None:
+    subject = request.get("Subject")
+    if subject is not None and not _SUBJECT.fullmatch(subject):
+        return "InvalidParameter", "Invalid parameter: Subject"
+    if size(request.get("Message", "")) > MESSAGE_SIZE:
+        return "InvalidParameter", "Invalid parameter: Message too long"
+    return None
+
+
+_SUBJECT: Final = re.compile(r"[!-~][ -~]{0,98}")
+"""A subject begins with a letter, digit or punctuation mark, is ASCII without line breaks and control characters, and
+is shorter than 100 characters: https://docs.aws.amazon.com/sns/latest/api/API_Publish.html"""
+
+
+def _put_events(request: Request) -> Beyond | None:
+    total = sum(
+        size(entry.get(name, "")) for entry in request.get("Entries", ()) for name in ("Source", "DetailType", "Detail")
+    )
+    return _too_big(total, MESSAGE_SIZE, "Total size of the entries in the request is over the limit.")
+
+
+def _sent(request: Request) -> Beyond | None:
+    bodies = [entry.get("MessageBody", "") for entry in request.get("Entries", [request])]
+    if any(_NOT_IN_XML.search(body) for body in bodies):
+        return "InvalidMessageContents", "The message contains characters outside the allowed set."
+    if sum(map(size, bodies)) > MESSAGE_SIZE:
+        return "AWS.SimpleQueueService.BatchRequestTooLong", f"The messages are longer than {MESSAGE_SIZE} bytes."
+    return None
+
+
+_NOT_IN_XML: Final = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that SQS refuses: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html"""
+
+
+def _rule(request: Request) -> Beyond | None:
+    if len(request.get("EventPattern") or "") > PATTERN_SIZE:
+        return "InvalidEventPatternException", f"Event pattern is longer than {PATTERN_SIZE} characters."
+    return None
+
+
+def _targets(request: Request) -> Beyond | None:
+    if len(request.get("Targets", ())) > TARGETS:
+        return "LimitExceededException", "The requested resource exceeds the maximum number allowed."
+    return None
+
+
+def _control_policy(request: Request) -> Beyond | None:
+    if len(request.get("Content") or "") > SCP_SIZE:
+        return (
+            "ConstraintViolationException",
+            "POLICY_CONTENT_LIMIT_EXCEEDED: You have exceeded the maximum policy size.",
+        )
+    return None
+
+
+def _function(request: Request) -> Beyond | None:
+    variables = request.get("Environment", {}).get("Variables", {})
+    if (used := size(json.dumps(variables, separators=(",", ":"), ensure_ascii=False))) > ENVIRONMENT_SIZE:
+        return (
+            "InvalidParameterValueException",
+            "Lambda was unable to configure your environment variables because the environment variables you have "
+            f"provided exceeded the 4KB limit. String measured: {used} bytes",
+        )
+    return None
+
+
+def _trust(request: Request) -> Beyond | None:
+    text = request.get("AssumeRolePolicyDocument") or request.get("PolicyDocument") or ""
+    if dense(text) > TRUST_SIZE:
+        return "LimitExceeded", f"Cannot exceed quota for ACLSizePerRole: {TRUST_SIZE}"
+    return None
+
+
+def _managed_policy(request: Request) -> Beyond | None:
+    if dense(request.get("PolicyDocument", "")) > POLICY_SIZE:
+        return "LimitExceeded", f"Cannot exceed quota for PolicySize: {POLICY_SIZE}"
+    return None
+
+
+def _inline_policy(request: Request) -> Beyond | None:
+    if dense(request.get("PolicyDocument", "")) > INLINE_SIZE:
+        return (
+            "LimitExceeded",
+            f"Maximum policy size of {INLINE_SIZE} bytes exceeded for role {request.get('RoleName')}",
+        )
+    return None
+
+
+def _key(request: Request) -> Beyond | None:
+    if size(request.get("Policy") or "") > KEY_POLICY_SIZE:
+        return "LimitExceededException", f"The policy is longer than {KEY_POLICY_SIZE} bytes."
+    return None
+
+
+def _findings(request: Request) -> Beyond | None:
+    for finding in request.get("Findings", ()):
+        if size(json.dumps(finding, ensure_ascii=False)) > FINDING_SIZE:
+            return "LimitExceededException", f"A finding is larger than {FINDING_SIZE} bytes."
+    return None
+
+
+def _stack(request: Request) -> Beyond | None:
+    if size(request.get("TemplateBody") or "") > TEMPLATE_SIZE:
+        return "ValidationError", f"at 'templateBody' failed to satisfy constraint: at most {TEMPLATE_SIZE} bytes"
+    for given in request.get("Parameters", ()):
+        if size(given.get("ParameterValue") or "") > PARAMETER_SIZE:
+            return "ValidationError", f"Parameter {given.get('ParameterKey')} is longer than {PARAMETER_SIZE} bytes"
+    return None
+
+
+def _too_big(number: int, most: int, message: str) -> Beyond | None:
+    return ("ValidationException", message) if number > most else None
+
+
+OF_REQUESTS: Final[Mapping[tuple[str, str], Callable[[Request], Beyond | None]]] = {
+    ("cloudformation", "CreateChangeSet"): _stack,
+    ("cloudformation", "CreateStack"): _stack,
+    ("cloudformation", "CreateStackSet"): _stack,
+    ("cloudformation", "UpdateStack"): _stack,
+    ("events", "PutEvents"): _put_events,
+    ("events", "PutRule"): _rule,
+    ("events", "PutTargets"): _targets,
+    ("iam", "CreatePolicy"): _managed_policy,
+    ("iam", "CreateRole"): _trust,
+    ("iam", "PutRolePolicy"): _inline_policy,
+    ("iam", "UpdateAssumeRolePolicy"): _trust,
+    ("kms", "CreateKey"): _key,
+    ("kms", "PutKeyPolicy"): _key,
+    ("lambda", "CreateFunction"): _function,
+    ("lambda", "UpdateFunctionConfiguration"): _function,
+    ("organizations", "CreatePolicy"): _control_policy,
+    ("organizations", "UpdatePolicy"): _control_policy,
+    ("securityhub", "BatchImportFindings"): _findings,
+    ("sns", "Publish"): _published,
+    ("sqs", "SendMessage"): _sent,
+    ("sqs", "SendMessageBatch"): _sent,
+}
+"""The limits of requests by service and operation."""
