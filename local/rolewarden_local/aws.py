@@ -539,7 +539,7 @@ class LocalAws:
             if access.is_void(access_key):
                 message = "The security token included in the request is invalid"
                 return faults.refusal(service, "InvalidClientTokenId", message, 403)
-            if refusal := constraints.refusal(service, operation, path, headers, body, params):
+            if refusal := constraints.refusal(service, operation, method, path, headers, body, params):
                 return refusal
             request = authorization.Request(
                 service, operation, method, path, headers, body, params, access_key, account, region, request_id
@@ -628,7 +628,6 @@ def _install(aws: LocalAws) -> None:
     stale.install_stale()
     tagging.install_tagging()
     cloudformation.install_cloudformation()
-    constraints.install_constraints()
     execution.install_execution()
     organization.install_organization()
     order.install_order()
@@ -639,6 +638,7 @@ def _install(aws: LocalAws) -> None:
     buses.install_buses()
     targets.install_targets()
     app_images.install_app_images()
+    constraints.install_constraints()
     trail.install_trail(aws.events)
     regions.install_regions()
     subscriptions.install_subscriptions()

@@ -38,23 +38,31 @@ Broken = Callable[[Any, str], Iterator[str]]
 
 
 def refusal(
-    service: str, operation: str, path: str, headers: Mapping[str, str], body: bytes, params: Mapping[str, Any]
+    service: str,
+    operation: str,
+    method: str,
+    path: str,
+    headers: Mapping[str, str],
+    body: bytes,
+    params: Mapping[str, Any],
 ) -> faults.Answer | None:
     """AWS's answer to a request that breaks a constraint of its shape; None if it breaks none."""
-    if not (known := _operation(_model_of(service, operation), operation)):
+    name = _model_of(service, operation)
+    operation = _rest_operation(name, method, path.partition("?")[0], operation)
+    if not (known := _operation(name, operation)):
         return None
     model, check = known
     if check is None and (service, operation) not in limits.OF_REQUESTS:
         return None
     request = _parsed(model, path, headers, body, params)
     if found := list(check(request, "") if check else ()):
-        return _answer(service, found)
+        return _answer(service, operation, found)
     beyond = limits.beyond(service, operation, request)
     return faults.refusal(service, *beyond, 400) if beyond else None
 
 
 def install_constraints() -> None:
-    """Check the properties of resources of stacks. Call once a process, before other changes of these handlers."""
+    """Check the properties of resources of stacks. Call once a process, after each type has its handlers."""
     for kind, calls in _CALLS.items():
         handlers = provisioners._RESOURCE_HANDLERS[kind]
         handlers["create"] = _checked(handlers["create"], calls, properties=1)
@@ -93,7 +101,9 @@ def _as_request(shape: Shape, value: Any) -> Any:
         return {name: _as_request(shape.members[name], one) for name, one in value.items() if name in shape.members}
     if isinstance(shape, ListShape):
         return [_as_request(shape.member, one) for one in (value if isinstance(value, list) else [value])]
-    if isinstance(shape, MapShape) and isinstance(value, Mapping):
+    if isinstance(shape, MapShape):
+        # The tags of every type of resource are a list.
+        value = value if isinstance(value, Mapping) else {tag["Key"]: tag["Value"] for tag in value}
         return {name: _as_request(shape.value, one) for name, one in value.items()}
     if shape.type_name == "string":
         return json.dumps(value, separators=(",", ":")) if isinstance(value, dict | list) else str(value)
@@ -121,10 +131,11 @@ _CALLS: Final = {
 """The calls that make a resource of each type, if their shapes have constraints."""
 
 
-def _answer(service: str, found: list[str]) -> faults.Answer:
+def _answer(service: str, operation: str, found: list[str]) -> faults.Answer:
     number = len(found)
     message = f"{number} validation error{'s' * (number > 1)} detected: {'; '.join(found)}"
     code = "ValidationError" if service in _OF_XML else _CODES.get(service, "ValidationException")
+    code = _CODES_OF_OPERATIONS.get(operation, code)
     return faults.refusal(service, code, message, 400)
 
 
@@ -138,6 +149,8 @@ _CODES: Final = {
     "tagging": "InvalidParameterException",
 }
 """The code of an invalid parameter, if the service does not call it ValidationException."""
+_CODES_OF_OPERATIONS: Final = {"LookupEvents": "InvalidMaxResultsException"}
+"""The code of an operation that has its own."""
 
 
 def _model_of(service: str, operation: str) -> str:
@@ -280,7 +293,7 @@ def _parsed(
     if protocol in {"query", "ec2"}:
         first = {name: found[0] if isinstance(found, list) else found for name, found in params.items()}
         parser = (QueryParser if protocol == "query" else EC2QueryParser)(model)
-        found = parser.parse({"values": first})  # type: ignore[typeddict-item]
+        found = parser.parse({"values": first})
         return found if isinstance(found, dict) else {}
     if protocol == "rest-xml":
         return {}
@@ -292,8 +305,33 @@ def _parsed(
     return {**read, **_labels(model, path)} if protocol == "rest-json" else read
 
 
+@functools.lru_cache(maxsize=1_000)
+def _rest_operation(service: str, method: str, path: str, known: str) -> str:
+    """The operation of a request to a REST API, by its method and path. `known` for a service with another API.
+
+    MiniStack does not tell apart some operations of Lambda, such as GetFunction and GetPolicy.
+    """
+    model = _service(service)
+    if model is None or model.metadata["protocol"] != "rest-json":
+        return known
+    found = [
+        name
+        for name in model.operation_names
+        if (http := model.operation_model(name).http)["method"] == method
+        and re.fullmatch(_path_form(http["requestUri"]), path)
+    ]
+    # A path without variable parts is more specific than one with them.
+    return min(found, key=lambda name: model.operation_model(name).http["requestUri"].count("{"), default=known)
+
+
+@functools.cache
+def _path_form(uri: str) -> str:
+    """The form of the paths of an operation, with a group for each parameter that is part of the path."""
+    form = re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", re.escape(uri.partition("?")[0]))
+    return re.sub(r"\\\{(\w+)\\\+\\\}", r"(?P<\1>.+)", form).removesuffix("/") + "/?"
+
+
 def _labels(model: OperationModel, path: str) -> Mapping[str, str]:
     """The parameters that are parts of the path of a request."""
-    form = re.sub(r"\\\{(\w+)\\\+?\}", r"(?P<\1>.+)", re.escape(model.http["requestUri"].partition("?")[0]))
-    found = re.fullmatch(form, path.partition("?")[0])
+    found = re.fullmatch(_path_form(model.http["requestUri"]), path.partition("?")[0])
     return {name: unquote(value) for name, value in found.groupdict().items()} if found else {}
