@@ -290,14 +290,14 @@ def cause_of(detail: Mapping[str, Any]) -> Cause:
     """The cause that a CloudTrail record shows: the call, its caller and its time."""
     identity = mapping(detail.get("userIdentity"))
     return Cause(
-        event_id=_text(detail.get("eventID"))[:64],
-        event_name=_text(detail.get("eventName"))[:128],
-        time=_text(detail.get("eventTime"))[:32],
-        actor=_actor(identity)[:2048],
-        person=_person(identity)[:256],
-        source_address=_text(detail.get("sourceIPAddress"))[:256],
-        user_agent=_text(detail.get("userAgent"))[:1024],
-    )
+        event_id=_text(detail.get("eventID")),
+        event_name=_text(detail.get("eventName")),
+        time=_text(detail.get("eventTime")),
+        actor=_actor(identity),
+        person=_person(identity),
+        source_address=_text(detail.get("sourceIPAddress")),
+        user_agent=_text(detail.get("userAgent")),
+    ).limited()
 
 
 def _actor(identity: Mapping[str, Any]) -> str:

@@ -28,7 +28,8 @@ from moto.core.parse import EC2QueryParser, QueryParser
 from moto.core.utils import get_service_model
 
 from rolewarden_local.emulated import faults, limits
-from rolewarden_local.emulated._ministack import provisioners
+from rolewarden_local.emulated._ministack import custom_resource, provisioners
+from rolewarden_local.emulated.patches import Patch
 
 _MODELS: Final = {"monitoring": "cloudwatch", "tagging": "resourcegroupstaggingapi"}
 """The name in botocore of a service whose requests are signed with another one."""
@@ -68,6 +69,22 @@ def install_constraints() -> None:
         handlers["create"] = _checked(handlers["create"], calls, properties=1)
         if "update" in handlers:
             handlers["update"] = _checked(handlers["update"], calls, properties=2)
+    Patch(
+        custom_resource, "deliver_response", _limited(custom_resource.deliver_response), "MiniStack takes any answer."
+    ).install()
+
+
+def _limited(deliver: Callable[[str, Any], bool]) -> Callable[[str, Any], bool]:
+    """Fail a custom resource whose answer is too long for CloudFormation."""
+
+    @functools.wraps(deliver)
+    def delivered(token: str, answer: Any) -> bool:
+        long = limits.size(json.dumps(answer, ensure_ascii=False)) > limits.CUSTOM_RESPONSE_SIZE
+        if long or limits.size(str(answer.get("PhysicalResourceId", ""))) > limits.PHYSICAL_ID_SIZE:
+            answer = {"Status": "FAILED", "Reason": "Response is too long."}
+        return deliver(token, answer)
+
+    return delivered
 
 
 def _checked(handler: Callable[..., Any], calls: tuple[tuple[str, str], ...], *, properties: int) -> Callable[..., Any]:

@@ -62,6 +62,9 @@ PHYSICAL_ID_SIZE: Final = 1_024
 """Bytes of the physical ID that a custom resource answers with:
 https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/crpg-ref-responses.html"""
 
+PARTITION_KEY_SIZE, SORT_KEY_SIZE = 2_048, 1_024
+"""Bytes of the keys of an item: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html"""
+
 Request = Mapping[str, Any]
 Beyond = tuple[str, str]
 """The error code and the message of a request beyond a limit."""
@@ -98,6 +101,17 @@ def _published(request: Request) -> Beyond | None:
 _SUBJECT: Final = re.compile(r"[!-~][ -~]{0,98}")
 """A subject begins with a letter, digit or punctuation mark, is ASCII without line breaks and control characters, and
 is shorter than 100 characters: https://docs.aws.amazon.com/sns/latest/api/API_Publish.html"""
+
+
+def _queried(request: Request) -> Beyond | None:
+    """The limits of the keys of a query, which has the condition on the partition key first."""
+    values = request.get("ExpressionAttributeValues", {})
+    keys = re.findall(r":\w+", request.get("KeyConditionExpression", ""))
+    for name, most, kind in zip(keys, (PARTITION_KEY_SIZE, SORT_KEY_SIZE), ("hashkey", "rangekey"), strict=False):
+        if size(values.get(name, {}).get("S", "")) > most:
+            what = f"Size of {kind} has exceeded the maximum size limit of{most} bytes"
+            return "ValidationException", f"One or more parameter values were invalid: {what}"
+    return None
 
 
 def _put_events(request: Request) -> Beyond | None:
@@ -205,6 +219,7 @@ OF_REQUESTS: Final[Mapping[tuple[str, str], Callable[[Request], Beyond | None]]]
     ("cloudformation", "CreateStack"): _stack,
     ("cloudformation", "CreateStackSet"): _stack,
     ("cloudformation", "UpdateStack"): _stack,
+    ("dynamodb", "Query"): _queried,
     ("events", "PutEvents"): _put_events,
     ("events", "PutRule"): _rule,
     ("events", "PutTargets"): _targets,
