@@ -1,14 +1,23 @@
 """AWS's limits on the calls of Rolewarden: long lists, long names and characters of many bytes lose nothing."""
 
+import json
+from collections import Counter
 from datetime import UTC, datetime
 
+import boto3
+import pytest
 from rolewarden.bindings import EXECUTION, USER_PROFILE, Binding, RoleKey
 from rolewarden.cloudformation import answer_request
 from rolewarden.confirm import confirmed_row
 from rolewarden.history import History, HistoryTable
 from rolewarden_local.aws import ACCOUNT_ID
+from rolewarden_local.emulated import limits
+from rolewarden_local.emulated.constraints import RESOURCE_CALLS, broken
+from rolewarden_local.scenes.template import Template
 
+from tests.conftest import ROOT
 from tests.handlers import deployment_request
+from tests.stacks import EVERYTHING, forwarder, made, translated
 
 WIDE = "\u65e5"
 """A character of three bytes in UTF-8, and of six in JSON's escaped form."""
@@ -69,3 +78,83 @@ def test_a_forged_event_about_a_long_name_is_unconfirmed(world):
     event = {"source": "rolewarden", "detail-type": "Role Finding", "account": ACCOUNT_ID, "detail": detail}
     history = History(world.runtime.aws, HistoryTable(world.environment["HISTORY_TABLE"], 400))
     assert confirmed_row(event, ACCOUNT_ID, history, datetime.now(UTC).timestamp()) is None
+
+
+LONGEST_STACK = "s" * 100
+"""The longest name of a stack that docs/explanation/limits.md allows."""
+
+LARGEST = {
+    **EVERYTHING,
+    "Regions": ",".join(sorted(boto3.Session().get_available_regions("sagemaker"))),
+    "OrganizationalUnits": ",".join(f"ou-{number:032}-{number:032}" for number in range(56)),
+    "OrganizationId": f"o-{'a' * 32}",
+    "RunbookUrl": f"https://{'r' * 200}",
+    "KmsKeyArn": f"arn:aws:kms:us-east-1:{ACCOUNT_ID}:key/mrk-{'a' * 32}",
+    "OperatorArn": f"arn:aws:iam::{ACCOUNT_ID}:role/{'p' * 300}/{'o' * 64}",
+    "RolePermissionsBoundary": f"arn:aws:iam::{ACCOUNT_ID}:policy/{'p' * 500}/{'b' * 128}",
+}
+"""The largest values of the parameters of the template."""
+
+LONGEST_NAMES = {
+    "AWS::IAM::Role": 64,
+    "AWS::KMS::Key": 36,
+    "AWS::Lambda::EventSourceMapping": 36,
+    "AWS::Lambda::Function": 64,
+    "AWS::Lambda::LayerVersion": 40,
+    "AWS::SQS::Queue": 80,
+}
+"""Characters of the names that CloudFormation generates, by type. Other names have the name of the stack, the logical
+ID and a suffix."""
+
+
+def in_full(region):
+    """The stack with the largest parameters and the longest names in a region."""
+    partition = boto3.Session().get_partition_for_region(region)
+    parameters = {name: value.replace("arn:aws:", f"arn:{partition}:") for name, value in LARGEST.items()}
+    kinds = {name: resource["Type"] for name, resource in translated(region).body["Resources"].items()}
+
+    def physical(logical):
+        name = f"{LONGEST_STACK}-{logical}-{'A' * 13}"
+        return name[-LONGEST_NAMES.get(kinds.get(logical, ""), len(name)) :]
+
+    return Template(
+        ROOT / "template.yaml",
+        region=region,
+        account=ACCOUNT_ID,
+        parameters=parameters,
+        stack=LONGEST_STACK,
+        physical=physical,
+    )
+
+
+def inline(template):
+    """The number of characters of all inline policies of each role."""
+    found = Counter()
+    roles = template.resources("AWS::IAM::Role")
+    for name, role in roles.items():
+        found[template.resolve({"Ref": name})] += sum(dense(policy) for policy in role.get("Policies", ()))
+    for policy in template.resources("AWS::IAM::Policy").values():
+        found.update(dict.fromkeys(policy["Roles"], dense(policy)))
+    return found
+
+
+def dense(policy):
+    return limits.dense(json.dumps(policy["PolicyDocument"]))
+
+
+@pytest.mark.parametrize("region", ["us-gov-west-1", "ap-southeast-1"])
+def test_the_largest_stack_is_within_the_limits_of_every_service(region):
+    template = in_full(region)
+    stacks = [template, *(forwarder(template, name, "222222222222", region) for name in ("Forwarders", "Members"))]
+    for stack in stacks:
+        wrong = [
+            (logical, found)
+            for logical, kind, properties in made(stack)
+            for service, operation in RESOURCE_CALLS.get(kind, ())
+            for found in broken(service, operation, properties)
+        ]
+        assert wrong == []
+        assert max(inline(stack).values(), default=0) <= limits.INLINE_SIZE
+        assert limits.size(json.dumps(stack.body)) <= 1_000_000
+    for name in ("template.yaml", "forwarder.yaml"):
+        assert (ROOT / name).stat().st_size <= 1_000_000

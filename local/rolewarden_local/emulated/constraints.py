@@ -64,7 +64,7 @@ def refusal(
 
 def install_constraints() -> None:
     """Check the properties of resources of stacks. Call once a process, after each type has its handlers."""
-    for kind, calls in _CALLS.items():
+    for kind, calls in RESOURCE_CALLS.items():
         handlers = provisioners._RESOURCE_HANDLERS[kind]
         handlers["create"] = _checked(handlers["create"], calls, properties=1)
         if "update" in handlers:
@@ -128,7 +128,7 @@ def _as_request(shape: Shape, value: Any) -> Any:
 
 
 _NUMBERS: Final = frozenset({"integer", "long", "float", "double"})
-_CALLS: Final = {
+RESOURCE_CALLS: Final = {
     "AWS::CloudFormation::StackSet": (("cloudformation", "CreateStackSet"),),
     "AWS::CloudWatch::Alarm": (("monitoring", "PutMetricAlarm"),),
     "AWS::CloudWatch::Dashboard": (("monitoring", "PutDashboard"),),

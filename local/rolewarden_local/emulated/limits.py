@@ -21,9 +21,12 @@ PATTERN_SIZE: Final = 2_048
 TARGETS: Final = 5
 """Targets of a rule, from the same page."""
 
-SCP_SIZE: Final = 5_120
-"""Characters of a service control policy, with its white space:
+SCP_SIZE: Final = 10_240
+"""Characters of a service control policy, with its white space, since May 2026:
 https://docs.aws.amazon.com/organizations/latest/userguide/orgs_reference_limits.html"""
+
+SCPS_PER_TARGET: Final = 10
+"""Service control policies attached to a root, a unit or an account, from the same page."""
 
 ENVIRONMENT_SIZE: Final = 4_096
 """Bytes of the environment variables of a function:
@@ -204,10 +207,19 @@ def _findings(request: Request) -> Beyond | None:
 def _stack(request: Request) -> Beyond | None:
     if size(request.get("TemplateBody") or "") > TEMPLATE_SIZE:
         return "ValidationError", f"at 'templateBody' failed to satisfy constraint: at most {TEMPLATE_SIZE} bytes"
+    for name in (request.get("StackName"), request.get("StackSetName")):
+        # DescribeStacks and others take an ARN, but a new stack or StackSet has a name.
+        if name and not _STACK_NAME.fullmatch(name):
+            return "ValidationError", f"'{name}' failed to satisfy constraint: {_STACK_NAME.pattern}"
     for given in request.get("Parameters", ()):
         if size(given.get("ParameterValue") or "") > PARAMETER_SIZE:
             return "ValidationError", f"Parameter {given.get('ParameterKey')} is longer than {PARAMETER_SIZE} bytes"
     return None
+
+
+_STACK_NAME: Final = re.compile(r"[a-zA-Z][-a-zA-Z0-9]{0,127}|arn:.+")
+"""The name of a stack or a StackSet, or its ARN:
+https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_CreateStackSet.html"""
 
 
 def _too_big(number: int, most: int, message: str) -> Beyond | None:
