@@ -1,15 +1,23 @@
 """AWS's limits on the calls of Rolewarden: long lists, long names and characters of many bytes lose nothing."""
 
 import json
+import re
 from collections import Counter
 from datetime import UTC, datetime
 
 import boto3
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rolewarden import events, forms
 from rolewarden.bindings import EXECUTION, USER_PROFILE, Binding, RoleKey
 from rolewarden.cloudformation import answer_request
 from rolewarden.confirm import confirmed_row
 from rolewarden.history import History, HistoryTable
+from rolewarden.origin import Cause
+from rolewarden.own_events import AccountFinding, FindingResolved, RoleFinding, RulesChanged, SubjectFinding
+from rolewarden.rules_log import MOST_LINES, cut
+from rolewarden.securityhub import finding
 from rolewarden_local.aws import ACCOUNT_ID
 from rolewarden_local.emulated import limits
 from rolewarden_local.emulated.constraints import RESOURCE_CALLS, broken
@@ -17,7 +25,9 @@ from rolewarden_local.scenes.template import Template
 
 from tests.conftest import ROOT
 from tests.handlers import deployment_request
+from tests.hostile import HOSTILE
 from tests.stacks import EVERYTHING, forwarder, made, translated
+from tests.volume import volume
 
 WIDE = "\u65e5"
 """A character of three bytes in UTF-8, and of six in JSON's escaped form."""
@@ -158,3 +168,73 @@ def test_the_largest_stack_is_within_the_limits_of_every_service(region):
         assert limits.size(json.dumps(stack.body)) <= 1_000_000
     for name in ("template.yaml", "forwarder.yaml"):
         assert (ROOT / name).stat().st_size <= 1_000_000
+
+
+def stretched(pattern):
+    """Texts of a form, each also with a hyphen repeated beyond every limit."""
+    return st.from_regex(pattern, fullmatch=True).flatmap(
+        lambda text: st.sampled_from(
+            [text, text.replace("-", "-" * 70), f"{text}-", f"{text[:-1]}{'-' * 70}{text[-1:]}"]
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("pattern", "service", "operation", "parameter"),
+    [
+        (events.DOMAIN_ID, "sagemaker", "DescribeDomain", "DomainId"),
+        (events.PROFILE_NAME, "sagemaker", "DescribeUserProfile", "UserProfileName"),
+        (events.ROLE_NAME, "iam", "GetRole", "RoleName"),
+        (events.POLICY_NAME, "iam", "CreatePolicy", "PolicyName"),
+        (re.compile(forms.GUARDRAIL_NAME), "iam", "CreatePolicy", "PolicyName"),
+        (re.compile(forms.HUB), "sagemaker", "CreateHub", "HubName"),
+        (re.compile(forms.ACCOUNT_ID), "cloudformation", "DescribeStackInstance", "StackInstanceAccount"),
+        (events.REGION, "cloudformation", "ListStackInstances", "StackInstanceRegion"),
+    ],
+)
+@pytest.mark.volume
+@given(data=st.data())
+@settings(max_examples=volume(20, 500), deadline=None)
+def test_every_name_that_rolewarden_accepts_is_one_that_aws_accepts(pattern, service, operation, parameter, data):
+    text = data.draw(stretched(pattern))
+    if pattern.fullmatch(text):
+        assert broken(service, operation, {parameter: text}) == []
+
+
+FIELDS = ("role", "domain", "user_profile", "message", "reason", "finding", "was")
+TEXTS = st.one_of(st.just(""), st.sampled_from([WIDE * 5_000, "x" * 5_000, "a\nb", " ", HOSTILE]), st.text(max_size=40))
+
+
+@pytest.mark.volume
+@given(
+    kind=st.sampled_from([RoleFinding, SubjectFinding, AccountFinding, FindingResolved]),
+    texts=st.fixed_dictionaries(dict.fromkeys(FIELDS, TEXTS)),
+    missing=st.lists(TEXTS, max_size=3),
+    verdict=st.sampled_from(["unenforceable", "drifted"]),
+)
+@settings(max_examples=volume(50, 2_000), deadline=None)
+def test_security_hub_accepts_every_finding(kind, texts, missing, verdict):
+    detail = {"account": "222222222222", "verdict": verdict, "missing": missing, **texts}
+    event = {
+        "source": "rolewarden",
+        "detail-type": kind.detail_type,
+        "account": ACCOUNT_ID,
+        "region": "us-east-1",
+        "time": "2027-01-15T00:00:00Z",
+        "detail": detail,
+    }
+    if found := finding(event, "aws"):
+        assert broken("securityhub", "BatchImportFindings", {"Findings": [found]}) == []
+
+
+def test_an_event_about_rules_in_any_script_is_one_that_eventbridge_accepts():
+    line = cut("\U0001f9ed" * 5_000)
+    event = RulesChanged(
+        account=ACCOUNT_ID,
+        cause=Cause(actor=WIDE * 5_000, user_agent=WIDE * 5_000).limited(),
+        digest="0" * 64,
+        summary=line,
+        changes=(line,) * MOST_LINES,
+    )
+    entry = {"Source": "rolewarden", "DetailType": event.detail_type, "Detail": json.dumps(event.detail)}
+    assert broken("events", "PutEvents", {"Entries": [entry]}) == []

@@ -43,7 +43,7 @@ def attach(company):
 
     def attached(target, *statements):
         name = f"policy-{len(organizations.list_policies(Filter='SERVICE_CONTROL_POLICY')['Policies'])}"
-        content = json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
+        content = json.dumps({"Version": "2012-10-17", "Statement": list(statements)}, separators=(",", ":"))
         made = organizations.create_policy(Name=name, Description="", Type="SERVICE_CONTROL_POLICY", Content=content)
         policy_id = made["Policy"]["PolicySummary"]["Id"]
         organizations.attach_policy(PolicyId=policy_id, TargetId=target)
