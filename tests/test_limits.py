@@ -139,7 +139,7 @@ def in_full(region):
 
 def inline(template):
     """The number of characters of all inline policies of each role."""
-    found = Counter()
+    found: Counter[str] = Counter()
     roles = template.resources("AWS::IAM::Role")
     for name, role in roles.items():
         found[template.resolve({"Ref": name})] += sum(dense(policy) for policy in role.get("Policies", ()))
