@@ -91,7 +91,7 @@ def test_a_forged_event_about_a_long_name_is_unconfirmed(world):
 
 
 LONGEST_STACK = "s" * 100
-"""The longest name of a stack that docs/explanation/limits.md allows."""
+"""The longest name of a stack that docs/how-to/deploy.md allows."""
 
 LARGEST = {
     **EVERYTHING,

@@ -90,7 +90,7 @@ TRANSACTION_TRIES = 4
 
 _TRANSACTION_BYTES = 3_500_000
 """Bytes of JSON of one transaction. DynamoDB accepts 4 MB of items, and a caller can choose the tags of a subject,
-which take up to 60 KB: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html"""
+which take up to 60 KB."""
 
 _MESSAGES_BYTES = 240_000
 """Bytes of messages in one call. SQS and EventBridge accept 256 KiB, and the rest is a margin."""

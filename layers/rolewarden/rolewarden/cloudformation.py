@@ -29,7 +29,7 @@ TRIES = 2
 
 LONGEST_REASON = 1_000
 """The greatest number of bytes of a reason. CloudFormation accepts an answer of 4,096 bytes:
-https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html"""
+https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref.html"""
 
 ROLLS_BACK_CREATION = "ROLLBACK_IN_PROGRESS"
 """The status of a stack whose creation has failed, while CloudFormation deletes what it has created."""

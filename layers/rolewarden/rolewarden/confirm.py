@@ -33,8 +33,7 @@ CONFIRMED = timedelta(days=1)
 (https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-retry-policy.html)."""
 
 LONGEST_PARTITION_KEY = 2_048
-"""The number of bytes that DynamoDB accepts of a partition key:
-https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html"""
+"""The number of bytes that DynamoDB accepts of a partition key."""
 
 BEFORE = timedelta(minutes=20)
 """The lead that a row can have over its event. A function writes all its rows at the end, after 15 minutes at most."""

@@ -12,14 +12,14 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 MESSAGE_SIZE: Final = 262_144
-"""Bytes of a message of SQS or SNS, of a batch of messages, and of a call of PutEvents. Since 2025, SQS and EventBridge
-accept 1 MiB in most regions: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-putevents.html"""
+"""Bytes of a message of SQS or SNS, of a batch of messages, and of a call of PutEvents. SQS and EventBridge may accept
+1 MiB (botocore, `sqs SendMessageBatch` and `events PutEvents`)."""
 
 PATTERN_SIZE: Final = 2_048
 """Characters of an event pattern: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-quota.html"""
 
 TARGETS: Final = 5
-"""Targets of a rule, from the same page."""
+"""Targets of a rule (botocore, `events PutTargets`)."""
 
 SCP_SIZE: Final = 10_240
 """Characters of a service control policy, with its white space, since May 2026:
@@ -32,9 +32,6 @@ ENVIRONMENT_SIZE: Final = 4_096
 """Bytes of the environment variables of a function:
 https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
 
-PAYLOAD_SIZES: Final = {"RequestResponse": 6_291_556, "Event": 262_144}
-"""Bytes of the payload of an invocation, from the same page. The answer of a synchronous invocation has the same."""
-
 TRUST_SIZE: Final = 2_048
 """Characters of a trust policy without white space:
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html"""
@@ -45,28 +42,22 @@ POLICY_SIZE: Final = 6_144
 INLINE_SIZE: Final = 10_240
 """Characters of all inline policies of a role without white space, from the same page."""
 
-KEY_POLICY_SIZE: Final = 32_768
-"""Bytes of the policy of a key: https://docs.aws.amazon.com/kms/latest/developerguide/resource-limits.html"""
-
 FINDING_SIZE: Final = 245_760
-"""Bytes of a finding of Security Hub: https://docs.aws.amazon.com/securityhub/1.0/APIReference/API_BatchImportFindings.html"""
-
-PARAMETER_SIZE: Final = 4_096
-"""Bytes of the value of a stack's parameter:
-https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html"""
+"""Bytes of a finding of Security Hub (botocore, `securityhub BatchImportFindings`)."""
 
 TEMPLATE_SIZE: Final = 51_200
-"""Bytes of a template in a request, from the same page."""
+"""Bytes of a template in a request (botocore, `cloudformation CreateStack`)."""
 
 CUSTOM_RESPONSE_SIZE: Final = 4_096
-"""Bytes of the answer of a custom resource, from the same page."""
+"""Bytes of the answer of a custom resource:
+https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref.html"""
 
 PHYSICAL_ID_SIZE: Final = 1_024
 """Bytes of the physical ID that a custom resource answers with:
 https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/crpg-ref-responses.html"""
 
 PARTITION_KEY_SIZE, SORT_KEY_SIZE = 2_048, 1_024
-"""Bytes of the keys of an item: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html"""
+"""Bytes of the keys of an item (botocore, `dynamodb BatchWriteItem`)."""
 
 Request = Mapping[str, Any]
 Beyond = tuple[str, str]
@@ -134,7 +125,7 @@ def _sent(request: Request) -> Beyond | None:
 
 
 _NOT_IN_XML: Final = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""Characters that SQS refuses: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html"""
+"""Characters that SQS refuses (botocore, `sqs SendMessageBatch`)."""
 
 
 def _rule(request: Request) -> Beyond | None:
@@ -191,12 +182,6 @@ def _inline_policy(request: Request) -> Beyond | None:
     return None
 
 
-def _key(request: Request) -> Beyond | None:
-    if size(request.get("Policy") or "") > KEY_POLICY_SIZE:
-        return "LimitExceededException", f"The policy is longer than {KEY_POLICY_SIZE} bytes."
-    return None
-
-
 def _findings(request: Request) -> Beyond | None:
     for finding in request.get("Findings", ()):
         if size(json.dumps(finding, ensure_ascii=False)) > FINDING_SIZE:
@@ -211,15 +196,11 @@ def _stack(request: Request) -> Beyond | None:
         # DescribeStacks and others take an ARN, but a new stack or StackSet has a name.
         if name and not _STACK_NAME.fullmatch(name):
             return "ValidationError", f"'{name}' failed to satisfy constraint: {_STACK_NAME.pattern}"
-    for given in request.get("Parameters", ()):
-        if size(given.get("ParameterValue") or "") > PARAMETER_SIZE:
-            return "ValidationError", f"Parameter {given.get('ParameterKey')} is longer than {PARAMETER_SIZE} bytes"
     return None
 
 
 _STACK_NAME: Final = re.compile(r"[a-zA-Z][-a-zA-Z0-9]{0,127}|arn:.+")
-"""The name of a stack or a StackSet, or its ARN:
-https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_CreateStackSet.html"""
+"""The name of a stack or a StackSet, or its ARN (botocore, `cloudformation CreateStackSet`)."""
 
 
 def _too_big(number: int, most: int, message: str) -> Beyond | None:
@@ -239,8 +220,6 @@ OF_REQUESTS: Final[Mapping[tuple[str, str], Callable[[Request], Beyond | None]]]
     ("iam", "CreateRole"): _trust,
     ("iam", "PutRolePolicy"): _inline_policy,
     ("iam", "UpdateAssumeRolePolicy"): _trust,
-    ("kms", "CreateKey"): _key,
-    ("kms", "PutKeyPolicy"): _key,
     ("lambda", "CreateFunction"): _function,
     ("lambda", "UpdateFunctionConfiguration"): _function,
     ("organizations", "CreatePolicy"): _control_policy,
