@@ -33,9 +33,10 @@ WIDE = "\u65e5"
 """A character of three bytes in UTF-8, and of six in JSON's escaped form."""
 
 
-def test_a_message_with_a_long_id_of_its_call_loses_no_row_of_the_history(world, counted):
+@pytest.mark.parametrize("hostile", [{"event_id": "x" * 1_024}, {"actor": "\ud800", "event_id": "\udfff"}])
+def test_a_message_with_a_hostile_cause_loses_no_row_of_the_history(world, counted, hostile):
     world.protected().queued()
-    cause = {"event_name": "DetachRolePolicy", "event_id": "x" * 1024}
+    cause = {"event_name": "DetachRolePolicy", **hostile}
     message = {"role": "CanvasFull", "role_account": ACCOUNT_ID, "account": ACCOUNT_ID, "cause": cause}
     before = len(world.history("CanvasFull"))
     world.enforcer.handle_message(message)

@@ -74,8 +74,12 @@ class Cause(NamedTuple):
         return cls(**texts).limited()
 
     def limited(self) -> Cause:
-        """The cause with no field longer than a record of CloudTrail can make it, because a caller may choose it."""
-        return Cause(**{key: text[: LONGEST[key]] for key, text in self._asdict().items()})
+        """The cause with fields that every service of AWS stores, because a caller may choose them.
+
+        No field is longer than in a record of CloudTrail, and each is valid Unicode.
+        """
+        texts = {key: text[: LONGEST[key]] for key, text in self._asdict().items()}
+        return Cause(**{key: text.encode("utf-8", "replace").decode() for key, text in texts.items()})
 
 
 LONGEST = {

@@ -48,6 +48,8 @@ def refusal(
     params: Mapping[str, Any],
 ) -> faults.Answer | None:
     """AWS's answer to a request that breaks a constraint of its shape; None if it breaks none."""
+    if b"\\ud" in body.lower() and service in _OF_TEXTS and not _is_unicode(body):
+        return faults.refusal(service, "SerializationException", "The text is not valid Unicode.", 400)
     name = _model_of(service, operation)
     operation = _rest_operation(name, method, path.partition("?")[0], operation)
     if not (known := _operation(name, operation)):
@@ -168,6 +170,21 @@ _CODES: Final = {
 """The code of an invalid parameter, if the service does not call it ValidationException."""
 _CODES_OF_OPERATIONS: Final = {"LookupEvents": "InvalidMaxResultsException"}
 """The code of an operation that has its own."""
+
+
+_OF_TEXTS: Final = frozenset({"dynamodb", "events", "sqs"})
+"""Services that store texts of callers. AWS does not document its answer to half of a surrogate pair, which no text in
+UTF-8 has, so the local AWS refuses it."""
+
+
+def _is_unicode(body: bytes) -> bool:
+    try:
+        json.dumps(json.loads(body), ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    except ValueError:
+        pass
+    return True
 
 
 def _model_of(service: str, operation: str) -> str:

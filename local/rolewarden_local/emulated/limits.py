@@ -59,12 +59,12 @@ https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/crpg-ref-
 PARTITION_KEY_SIZE, SORT_KEY_SIZE = 2_048, 1_024
 """Bytes of the keys of an item (botocore, `dynamodb BatchWriteItem`)."""
 
-Request = Mapping[str, Any]
+Parameters = Mapping[str, Any]
 Beyond = tuple[str, str]
 """The error code and the message of a request beyond a limit."""
 
 
-def beyond(service: str, operation: str, request: Request) -> Beyond | None:
+def beyond(service: str, operation: str, request: Parameters) -> Beyond | None:
     """The error of a request that is beyond a limit; None if it is beyond none."""
     check = OF_REQUESTS.get((service, operation))
     return check(request) if check else None
@@ -83,7 +83,7 @@ def dense(document: str) -> int:
         return len(document)
 
 
-def _published(request: Request) -> Beyond | None:
+def _published(request: Parameters) -> Beyond | None:
     subject = request.get("Subject")
     if subject is not None and not _SUBJECT.fullmatch(subject):
         return "InvalidParameter", "Invalid parameter: Subject"
@@ -97,7 +97,7 @@ _SUBJECT: Final = re.compile(r"[!-~][ -~]{0,98}")
 is shorter than 100 characters: https://docs.aws.amazon.com/sns/latest/api/API_Publish.html"""
 
 
-def _queried(request: Request) -> Beyond | None:
+def _queried(request: Parameters) -> Beyond | None:
     """The limits of the keys of a query, which has the condition on the partition key first."""
     values = request.get("ExpressionAttributeValues", {})
     keys = re.findall(r":\w+", request.get("KeyConditionExpression", ""))
@@ -108,14 +108,14 @@ def _queried(request: Request) -> Beyond | None:
     return None
 
 
-def _put_events(request: Request) -> Beyond | None:
+def _put_events(request: Parameters) -> Beyond | None:
     total = sum(
         size(entry.get(name, "")) for entry in request.get("Entries", ()) for name in ("Source", "DetailType", "Detail")
     )
     return _too_big(total, MESSAGE_SIZE, "Total size of the entries in the request is over the limit.")
 
 
-def _sent(request: Request) -> Beyond | None:
+def _sent(request: Parameters) -> Beyond | None:
     bodies = [entry.get("MessageBody", "") for entry in request.get("Entries", [request])]
     if any(_NOT_IN_XML.search(body) for body in bodies):
         return "InvalidMessageContents", "The message contains characters outside the allowed set."
@@ -128,19 +128,19 @@ _NOT_IN_XML: Final = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U
 """Characters that SQS refuses (botocore, `sqs SendMessageBatch`)."""
 
 
-def _rule(request: Request) -> Beyond | None:
+def _rule(request: Parameters) -> Beyond | None:
     if len(request.get("EventPattern") or "") > PATTERN_SIZE:
         return "InvalidEventPatternException", f"Event pattern is longer than {PATTERN_SIZE} characters."
     return None
 
 
-def _targets(request: Request) -> Beyond | None:
+def _targets(request: Parameters) -> Beyond | None:
     if len(request.get("Targets", ())) > TARGETS:
         return "LimitExceededException", "The requested resource exceeds the maximum number allowed."
     return None
 
 
-def _control_policy(request: Request) -> Beyond | None:
+def _control_policy(request: Parameters) -> Beyond | None:
     if len(request.get("Content") or "") > SCP_SIZE:
         return (
             "ConstraintViolationException",
@@ -149,7 +149,7 @@ def _control_policy(request: Request) -> Beyond | None:
     return None
 
 
-def _function(request: Request) -> Beyond | None:
+def _function(request: Parameters) -> Beyond | None:
     variables = request.get("Environment", {}).get("Variables", {})
     if (used := size(json.dumps(variables, separators=(",", ":"), ensure_ascii=False))) > ENVIRONMENT_SIZE:
         return (
@@ -160,20 +160,20 @@ def _function(request: Request) -> Beyond | None:
     return None
 
 
-def _trust(request: Request) -> Beyond | None:
+def _trust(request: Parameters) -> Beyond | None:
     text = request.get("AssumeRolePolicyDocument") or request.get("PolicyDocument") or ""
     if dense(text) > TRUST_SIZE:
         return "LimitExceeded", f"Cannot exceed quota for ACLSizePerRole: {TRUST_SIZE}"
     return None
 
 
-def _managed_policy(request: Request) -> Beyond | None:
+def _managed_policy(request: Parameters) -> Beyond | None:
     if dense(request.get("PolicyDocument", "")) > POLICY_SIZE:
         return "LimitExceeded", f"Cannot exceed quota for PolicySize: {POLICY_SIZE}"
     return None
 
 
-def _inline_policy(request: Request) -> Beyond | None:
+def _inline_policy(request: Parameters) -> Beyond | None:
     if dense(request.get("PolicyDocument", "")) > INLINE_SIZE:
         return (
             "LimitExceeded",
@@ -182,14 +182,14 @@ def _inline_policy(request: Request) -> Beyond | None:
     return None
 
 
-def _findings(request: Request) -> Beyond | None:
+def _findings(request: Parameters) -> Beyond | None:
     for finding in request.get("Findings", ()):
         if size(json.dumps(finding, ensure_ascii=False)) > FINDING_SIZE:
             return "LimitExceededException", f"A finding is larger than {FINDING_SIZE} bytes."
     return None
 
 
-def _stack(request: Request) -> Beyond | None:
+def _stack(request: Parameters) -> Beyond | None:
     if size(request.get("TemplateBody") or "") > TEMPLATE_SIZE:
         return "ValidationError", f"at 'templateBody' failed to satisfy constraint: at most {TEMPLATE_SIZE} bytes"
     for name in (request.get("StackName"), request.get("StackSetName")):
@@ -207,7 +207,7 @@ def _too_big(number: int, most: int, message: str) -> Beyond | None:
     return ("ValidationException", message) if number > most else None
 
 
-OF_REQUESTS: Final[Mapping[tuple[str, str], Callable[[Request], Beyond | None]]] = {
+OF_REQUESTS: Final[Mapping[tuple[str, str], Callable[[Parameters], Beyond | None]]] = {
     ("cloudformation", "CreateChangeSet"): _stack,
     ("cloudformation", "CreateStack"): _stack,
     ("cloudformation", "CreateStackSet"): _stack,
