@@ -540,7 +540,7 @@ class LocalAws:
             if access.is_void(access_key):
                 message = "The security token included in the request is invalid"
                 return faults.refusal(service, "InvalidClientTokenId", message, 403)
-            if refusal := constraints.refusal(service, operation, method, path, headers, body, params):
+            if refusal := constraints.broken_refusal(service, operation, method, path, headers, body, params):
                 return refusal
             request = authorization.Request(
                 service, operation, method, path, headers, body, params, access_key, account, region, request_id
