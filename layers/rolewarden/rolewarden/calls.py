@@ -180,6 +180,10 @@ class ListsRegions(Protocol):
         """As `Aws.domain_names`."""
 
 
+class RereadsSubjects(ListsDomains, ListsRegions, Protocol):
+    """Lists and reads domains and user profiles in all regions, for the Rereader."""
+
+
 class ReadsTrails(Protocol):
     """Reads trails."""
 
