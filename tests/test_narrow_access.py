@@ -61,6 +61,7 @@ ALLOWED = {
     "rolewarden.enforce.Enforcer.sessions": set(),
     "rolewarden.enforce.Enforcer.lists": set(),
     "rolewarden.shared_reads.SharedReads.aws": set(),
+    "rolewarden.elsewhere.Elsewhere.aws": set(),
     "rolewarden.drill.RecordedDrills.aws": set(),
     "rolewarden.drill.Drills.aws": {"write_newer"},
     "rolewarden.listener.Listener.aws": {"attach"},

@@ -2,7 +2,7 @@
 
 import boto3
 import pytest
-from rolewarden.elsewhere import LOOK_SECONDS
+from rolewarden.sweep import REGIONS_SECONDS
 from rolewarden.work import DOCTOR
 from rolewarden_local.aws import ACCOUNT_ID
 from rolewarden_local.emulated.regions import OFFERED
@@ -61,7 +61,7 @@ def test_it_is_found_once_and_resolved_after_the_domain_is_deleted(world):
     domain = create_domain(PARIS, "forgotten")
     for _ in range(3):
         world.sweep()
-        world.wait(LOOK_SECONDS)
+        world.wait(REGIONS_SECONDS)
     assert (findings(world), resolved(world)) == ([f"domains in {PARIS}: forgotten"], [])
     boto3.client("sagemaker", PARIS).delete_domain(DomainId=domain)
     world.sweep()
@@ -73,7 +73,7 @@ def test_it_is_resolved_after_the_region_is_covered(world):
     world.sweep()
     world.environment = {**world.environment, "REGIONS": f"us-east-1,{PARIS}"}
     world.assemble(world.runtime.aws)
-    world.wait(LOOK_SECONDS)
+    world.wait(REGIONS_SECONDS)
     world.sweep()
     assert resolved(world) == [f"account/domains in {PARIS}"]
 
@@ -81,7 +81,7 @@ def test_it_is_resolved_after_the_region_is_covered(world):
 def test_all_regions_are_read_once_a_day(world):
     assert len(regions_read(world, world.sweep)) == len(OFFERED)
     assert regions_read(world, world.sweep) == {"us-east-1"}
-    world.wait(LOOK_SECONDS)
+    world.wait(REGIONS_SECONDS)
     assert len(regions_read(world, world.sweep)) == len(OFFERED)
 
 
@@ -89,7 +89,7 @@ def test_a_region_that_the_account_has_enabled_is_read_too(world):
     create_domain("eu-south-1", "hidden")
     assert "eu-south-1" not in regions_read(world, world.sweep)
     world.aws.enable_region(ACCOUNT_ID, "eu-south-1")
-    world.wait(LOOK_SECONDS)
+    world.wait(REGIONS_SECONDS)
     world.sweep()
     assert findings(world) == ["domains in eu-south-1: hidden"]
 
@@ -97,7 +97,7 @@ def test_a_region_that_the_account_has_enabled_is_read_too(world):
 def test_a_region_that_could_not_be_read_is_no_finding_and_resolves_none(world):
     create_domain(PARIS, "forgotten")
     world.sweep()
-    world.wait(LOOK_SECONDS)
+    world.wait(REGIONS_SECONDS)
     with world.aws.failing("ListDomains", "AccessDeniedException", after=1):
         world.sweep()
     assert (findings(world), resolved(world)) == ([f"domains in {PARIS}: forgotten"], [])
@@ -106,12 +106,12 @@ def test_a_region_that_could_not_be_read_is_no_finding_and_resolves_none(world):
 def test_a_list_of_regions_that_is_refused_is_a_finding_of_its_own_and_resolves_none(world):
     create_domain(PARIS, "forgotten")
     world.sweep()
-    world.wait(LOOK_SECONDS)
+    world.wait(REGIONS_SECONDS)
     with world.aws.failing("DescribeRegions", "UnauthorizedOperation"):
         world.sweep()
     assert {message.partition(":")[0] for message in findings(world)} == {f"domains in {PARIS}", "DescribeRegions"}
     assert resolved(world) == []
-    world.wait(LOOK_SECONDS)
+    world.wait(REGIONS_SECONDS)
     world.sweep()
     assert resolved(world) == ["account/DescribeRegions"]
 

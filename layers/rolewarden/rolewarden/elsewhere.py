@@ -20,9 +20,6 @@ from rolewarden.record import Recorder
 from rolewarden.reported import ReportedFindings, ReportedKind
 from rolewarden.verdicts import Reason
 
-LOOK_SECONDS = 23 * 3600
-"""Seconds between two looks of an account: less than a day, because sweeps do not begin to the second."""
-
 
 @dataclass
 class Elsewhere:
@@ -34,10 +31,6 @@ class Elsewhere:
     recorder: Recorder
     covered: tuple[str, ...]
     clock: Clock
-
-    def is_due(self, account: str) -> bool:
-        """Whether the last look of an account was a day ago. Raises RetryLater."""
-        return self.clock.now() - self.progress.regions_read(account) >= LOOK_SECONDS
 
     def look(self, account: str) -> dict[str, int | str]:
         """Report the domains, resolve what is over, and record whether the account has none. Raises RetryLater.

@@ -79,6 +79,10 @@ from rolewarden.work import BEGIN, DOCTOR, DRILLS, HEARTBEAT, PUBLISH, RULES, Wo
 ENOUGH = 2 * LONGEST_CALL
 """Seconds that a step leaves unused: for the current call, and for the message that hands over the rest."""
 
+REGIONS_SECONDS = 23 * 3600
+"""Seconds between two looks at all regions of an account: less than a day, because sweeps do not begin to the second.
+"""
+
 SOME_SURPLUS = 3
 """The number of names of roles, and of policies, that a finished sweep keeps for `rolewarden status`."""
 
@@ -594,7 +598,7 @@ class Sweeper:
 
         `after` is the path of the last role that was sent before time ran out; empty at the start.
         """
-        if not after and not self._has_looked(sweep):
+        if not after and not self._look_first(sweep):
             return {"compared": after}
         bindings, reported = self._drop_unlisted_bindings(sweep), self.reported.of_account(sweep.account)
         roles: dict[RoleKey, list[Binding]] = defaultdict(list)
@@ -670,14 +674,20 @@ class Sweeper:
         if sweep.account != self.coverage.account:
             self.progress.set_member_swept(sweep.account, sweep.began)
         # These are separate steps, because the sweep is complete even if they fail.
-        steps = [AUDIT, DRILLS, REGIONS] if self.elsewhere.is_due(sweep.account) else [AUDIT, DRILLS]
-        # Earlier rules may have named principals. Then their finding is to be resolved.
-        if self.needs.rules.names_principals or any(finding.kind is ReportedKind.PREVENTION for finding in reported):
-            steps.append(reach.PREVENTION)
+        steps = self._last_steps(sweep, reported)
         self.aws.send(self.queues.sweep, [sweep.message(step) for step in steps])
         return counts
 
-    def _has_looked(self, sweep: Sweep) -> bool:
+    def _last_steps(self, sweep: Sweep, reported: Iterable[ReportedFinding]) -> list[str]:
+        """The steps that follow the comparison. Raises RetryLater."""
+        is_due = self.clock.now() - self.progress.regions_read(sweep.account) >= REGIONS_SECONDS
+        steps = [AUDIT, DRILLS, REGIONS] if is_due else [AUDIT, DRILLS]
+        # Earlier rules may have named principals. Then their finding is to be resolved.
+        if self.needs.rules.names_principals or any(finding.kind is ReportedKind.PREVENTION for finding in reported):
+            steps.append(reach.PREVENTION)
+        return steps
+
+    def _look_first(self, sweep: Sweep) -> bool:
         """Look at the other regions if the rules have exceptions for users of shared roles.
 
         A domain there ends the exceptions of the account, so the comparison must know of it. Gives False if time does
