@@ -22,7 +22,7 @@ CALLS = {
     "remove_boundary": '("role", correlation_id="id")',
     "create_policy": '("name", "text", "description", correlation_id="id")',
     "replace_policy": '("arn", "text", correlation_id="id")',
-    "set_default_version": '("arn", "v1", instead_of="v2")',
+    "set_default_version": '("arn", "v1", instead_of="v2", correlation_id="id")',
     "delete_policy": '("arn")',
     "write_newer": '("table", (), (), at=0.0)',
     "put_events": "([])",

@@ -133,7 +133,7 @@ class WritesPolicies(DeletesPolicies, Protocol):
     def replace_policy(self, policy_arn: str, text: str, *, correlation_id: str) -> str:
         """As `Aws.replace_policy`."""
 
-    def set_default_version(self, policy_arn: str, version: str, *, instead_of: str) -> None:
+    def set_default_version(self, policy_arn: str, version: str, *, instead_of: str, correlation_id: str) -> None:
         """As `Aws.set_default_version`."""
 
 

@@ -354,6 +354,8 @@ class GuardrailsPublished(CausedEvent):
     """For each policy name, whether Rolewarden created or replaced the policy or left it unchanged."""
     trigger: Trigger
     """The trigger of the publication."""
+    correlation_id: str = ""
+    """The ID at the end of the user agent of each call of a deployment to IAM. Only rows of the history have it."""
 
 
 class RulesChanged(CausedEvent):

@@ -32,6 +32,7 @@ from rolewarden.own_events import (
     CanaryRestored,
     DrillMeasured,
     FindingResolved,
+    GuardrailsPublished,
     OwnEvent,
     PolicyRestored,
     RoleContested,
@@ -82,6 +83,9 @@ PUBLICATION_OF = "publication of "
 
 RULES_CHANGES = "rules/deployed"
 """The name under which the history has the rule changes of an account. No role has a slash in its name."""
+
+PUBLICATIONS = "rules/published"
+"""The name under which the history has the policies that deployments wrote in an account."""
 
 MOST_LOGGED = 20
 """The number of accounts that a log line of the heartbeat names."""
@@ -425,6 +429,10 @@ class Recorder:
         metrics.add_metric("PolicyRestored", MetricUnit.Count, 1)
         logger.warning(event.detail_type, extra={"finding": event.detail})
         self._report(event, f"{account}/policy/{policy}", self._now())
+
+    def record_publication(self, event: GuardrailsPublished) -> None:
+        """Record the policies that a deployment wrote, by which the audit knows its calls. This sends no event."""
+        self._put_rows([_Record(event, _row(event, f"{event.account}/{PUBLICATIONS}", self._now()))])
 
     def record_drill(self, event: DrillMeasured, *, counted: bool) -> None:
         """Record a drill that EnforceFunction heard: a row of its own kind, and metrics if it is `counted`."""

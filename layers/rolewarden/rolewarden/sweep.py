@@ -598,7 +598,7 @@ class Sweeper:
 
         `after` is the path of the last role that was sent before time ran out; empty at the start.
         """
-        if not after and not self._look_first(sweep):
+        if not after and not self._read_elsewhere(sweep):
             return {"compared": after}
         bindings, reported = self._drop_unlisted_bindings(sweep), self.reported.of_account(sweep.account)
         roles: dict[RoleKey, list[Binding]] = defaultdict(list)
@@ -687,7 +687,7 @@ class Sweeper:
             steps.append(reach.PREVENTION)
         return steps
 
-    def _look_first(self, sweep: Sweep) -> bool:
+    def _read_elsewhere(self, sweep: Sweep) -> bool:
         """Look at the other regions if the rules have exceptions for users of shared roles.
 
         A domain there ends the exceptions of the account, so the comparison must know of it. Gives False if time does
