@@ -23,7 +23,7 @@ from rolewarden.guardrails import Fallback, Mode
 from rolewarden.listed import PublishedPolicy
 from rolewarden.names import folded, same
 from rolewarden.needs import Needs
-from rolewarden.origin import DEPLOYMENT, SCHEDULED_CHECK, SWEEP, Origin, Trigger
+from rolewarden.origin import DEPLOYMENT, SCHEDULED_CHECK, SWEEP, Cause, Origin, Trigger
 from rolewarden.own_events import GuardrailsPublished
 from rolewarden.packing import Statement, document_of
 from rolewarden.placement import added, identities, identity, rearranged, statements_of
@@ -35,7 +35,7 @@ from rolewarden.rules_log import OUTPUT, RulesLog, document_in
 from rolewarden.runtime import Runtime
 from rolewarden.settings import PublishSettings
 from rolewarden.stacks import StackReader
-from rolewarden.verdicts import CREATED, REPLACED, UNCHANGED
+from rolewarden.verdicts import CREATED, REPLACED, UNCHANGED, UNDONE
 from rolewarden.work import BEGIN, DEPLOYER, LONGEST_DELAY, PUBLISH, RECHECKS, Recheck, Rechecks, rechecks_in
 
 
@@ -518,8 +518,30 @@ class Publications:
             self.publisher.recorder.record_ignored_event(request)
             return request.summary
         done = self._restore(request)
-        self.rechecks.schedule(Recheck(request, 1))
+        self.rechecks.schedule(Recheck(request, 1, edited=self._was_undone(request, event, done["policies"])))
         return done
+
+    def _was_undone(self, request: EvaluationRequest, event: Any, done: Mapping[str, str]) -> bool:
+        """Whether the call of an event gave a policy another text than IAM shows now. Raises Refused and RetryLater.
+
+        This read may be stale, so the recheck decides. `done` is the result of the publication.
+        """
+        if UNCHANGED not in done.values():
+            return False
+        parameters = mapping(mapping(mapping(event).get("detail")).get("requestParameters"))
+        arn = self.publisher.needs.arn(request.policy, request.account)
+        found = self.publisher.aws.within(request.account).policy(arn)
+        match request.origin.call:
+            case "DeletePolicy":
+                return True
+            case "SetDefaultPolicyVersion":
+                return found is None or parameters.get("versionId") != found.version
+            case "CreatePolicyVersion":
+                given = identities(statements_of(str(parameters.get("policyDocument"))))
+                return bool(parameters.get("setAsDefault")) and (
+                    found is None or given != identities(statements_of(found.text))
+                )
+        return False
 
     def handle_message(self, body: Any) -> dict[str, Any]:
         """Handle one message of the publish queue: an account to check, or a policy after a possibly stale read.
@@ -544,7 +566,17 @@ class Publications:
         if recheck is None or not recheck.request.policy:
             logger.error("message of PublishQueue dropped: not a recheck", extra={"body": str(body)[:200]})
             return {"ignored": "no recheck"}
-        return self._restore(recheck.request)
+        done = self._restore(recheck.request)
+        if recheck.edited and UNCHANGED in done["policies"].values():
+            self._report_undone(recheck.request)
+        return done
+
+    def _report_undone(self, request: EvaluationRequest) -> None:
+        """Report a change of a policy that was undone before this function read it, unless it was reported."""
+        recorder, event_id = self.publisher.recorder, request.origin.cause.event_id
+        rows = recorder.newest(f"{request.account}/policy/{request.policy}")
+        if event_id and all(Cause.from_dict(row.get("cause")).event_id != event_id for row in rows):
+            recorder.record_restored_policy(request.account, request.policy, UNDONE, request.origin, "")
 
     def _publish_before_sweep(self, account: str) -> dict[str, Any]:
         """Publish the policies of a member account, then trigger its sweep, which can attach them to roles."""

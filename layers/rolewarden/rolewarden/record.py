@@ -422,7 +422,7 @@ class Recorder:
         self._report(event, f"{account}/{role}", self._now())
 
     def record_restored_policy(self, account: str, policy: str, what: str, origin: Origin, correlation_id: str) -> None:
-        """Record that Rolewarden restored a guardrail's policy. `what` is "created" or "replaced"."""
+        """Record that a guardrail's policy was restored. `what` is "created", "replaced" or "undone"."""
         event = PolicyRestored(
             account=account, policy=policy, remediation=what, cause=origin.cause, correlation_id=correlation_id
         )

@@ -214,6 +214,9 @@ RECOMMENDATIONS: dict[str, str] = {
 CREATED, REPLACED, UNCHANGED = "created", "replaced", "unchanged"
 """The effect of a publication on the policy of a guardrail in IAM."""
 
+UNDONE = "undone"
+"""A caller changed the policy of a guardrail, and it was right again before Rolewarden restored it."""
+
 
 SOME_SUBJECTS = 50
 """The number of subjects that the record names. Thousands may use a role, and an event has at most 256 KiB."""
