@@ -165,7 +165,10 @@ def compose(event: Any, partition: str, queues: Mapping[str, str] = MappingProxy
     elif parts is _policy_restored:
         parts = partial(_policy_restored, observes=bool(banner))
     headline, rows = parts(detail, place) if parts and detail else _unreadable(envelope)
-    return _written(f"{about}: {headline}", [*rows, ("Observed", banner), ("Account", place.name)])
+    replay = plain_name(envelope.get("replay-name"), 64)
+    replayed = f"EventBridge delivered an old record again, by the replay {replay}: look at the time of the call"
+    more = [("Replayed", replayed if replay else ""), ("Observed", banner), ("Account", place.name)]
+    return _written(f"{about}: {headline}", [*rows, *more])
 
 
 def key_of(event: Mapping[str, Any], about: str = "") -> AlertKey:
