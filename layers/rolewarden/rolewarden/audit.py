@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from rolewarden import MEMBER_ROLES
 from rolewarden.calls import ReadsCalls
 from rolewarden.canary import is_canary, is_of_drills
+from rolewarden.clock import CLOCK_SKEW
 from rolewarden.errors import Refused
 from rolewarden.events import cause_of, mapping
 from rolewarden.history import HistoryKey
@@ -182,7 +183,7 @@ class Auditor:
         told: dict[tuple[str, str], datetime] = {}
         for row in rows:
             if row.get("correlation_id") == first.correlation_id:
-                until = _written(row) + SKEW
+                until = _counts_until(row)
                 told.update((deed.key, max(until, told.get(deed.key, until))) for deed in _deeds(row))
         # A function writes a row after its calls, so a later call with the same correlation ID is another caller's.
         done = {call.deed.key: call.deed for call in calls if call.at > told.get(call.deed.key, _NEVER)}
@@ -226,10 +227,14 @@ def _deeds(row: Mapping[str, Any]) -> Iterator[Deed]:
         yield from (Deed(what, policy) for policy in mapping(row.get("policies")) for what in (CREATED, REPLACED))
 
 
-def _written(row: Mapping[str, Any]) -> datetime:
-    """The time of a row of the history; _NEVER if the row has another form."""
+def _counts_until(row: Mapping[str, Any]) -> datetime:
+    """The time until which a row of the history counts for calls; _NEVER if the row has another form.
+
+    A function writes a row after the calls. A backfilled row has the time of the first of them.
+    """
+    later = SKEW if row.get("backfilled") else timedelta(seconds=CLOCK_SKEW)
     try:
-        return HistoryKey.of(str(row.get("at"))).time.astimezone(UTC)
+        return HistoryKey.of(str(row.get("at"))).time.astimezone(UTC) + later
     except (ValueError, OverflowError):
         return _NEVER
 
