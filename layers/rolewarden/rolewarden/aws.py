@@ -428,9 +428,9 @@ class Aws:
             created = self._iam.create_policy_version(PolicyArn=policy_arn, PolicyDocument=text, SetAsDefault=True)
             return created["PolicyVersion"]["VersionId"]
 
-    def set_default_version(self, policy_arn: str, version: str, *, instead_of: str) -> None:
+    def set_default_version(self, policy_arn: str, version: str, *, instead_of: str, correlation_id: str) -> None:
         """Make an older version the default again, and delete the version `instead_of`."""
-        with translated():
+        with translated(), correlated(correlation_id):
             self._iam.set_default_policy_version(PolicyArn=policy_arn, VersionId=version)
             self._iam.delete_policy_version(PolicyArn=policy_arn, VersionId=instead_of)
 

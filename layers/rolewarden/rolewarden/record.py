@@ -32,6 +32,7 @@ from rolewarden.own_events import (
     CanaryRestored,
     DrillMeasured,
     FindingResolved,
+    GuardrailsPublished,
     OwnEvent,
     PolicyRestored,
     RoleContested,
@@ -86,6 +87,9 @@ PUBLICATION_OF = "publication of "
 
 RULES_CHANGES = "rules/deployed"
 """The name under which the history has the rule changes of an account. No role has a slash in its name."""
+
+PUBLICATIONS = "rules/published"
+"""The name under which the history has the policies that deployments wrote in an account."""
 
 MOST_LOGGED = 20
 """The number of accounts that a log line of the heartbeat names."""
@@ -422,13 +426,17 @@ class Recorder:
         self._report(event, f"{account}/{role}", self._now())
 
     def record_restored_policy(self, account: str, policy: str, what: str, origin: Origin, correlation_id: str) -> None:
-        """Record that Rolewarden restored a guardrail's policy. `what` is "created" or "replaced"."""
+        """Record that a guardrail's policy was restored. `what` is "created", "replaced" or "undone"."""
         event = PolicyRestored(
             account=account, policy=policy, remediation=what, cause=origin.cause, correlation_id=correlation_id
         )
         metrics.add_metric("PolicyRestored", MetricUnit.Count, 1)
         logger.warning(event.detail_type, extra={"finding": event.detail})
         self._report(event, f"{account}/policy/{policy}", self._now())
+
+    def record_publication(self, event: GuardrailsPublished) -> None:
+        """Record the policies that a deployment wrote, by which the audit knows its calls. This sends no event."""
+        self._put_rows([_Record(event, _row(event, f"{event.account}/{PUBLICATIONS}", self._now()))])
 
     def record_drill(self, event: DrillMeasured, *, counted: bool) -> None:
         """Record a drill that EnforceFunction heard: a row of its own kind, and metrics if it is `counted`."""
