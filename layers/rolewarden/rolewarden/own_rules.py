@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -108,7 +109,7 @@ def _filled(value: Any, values: Mapping[str, str]) -> Any:
 
 
 def _is_same(wanted: Any, found: Any) -> bool:
-    """Whether a pattern selects what is wanted. The order of a list does not count."""
+    """Whether a pattern selects what is wanted. The order of a list does not count, and `*` in a text is any text."""
     if isinstance(wanted, Mapping):
         return (
             isinstance(found, Mapping)
@@ -122,4 +123,6 @@ def _is_same(wanted: Any, found: Any) -> bool:
             and all(any(_is_same(each, other) for other in found) for each in wanted)
             and all(any(_is_same(each, other) for each in wanted) for other in found)
         )
+    if isinstance(wanted, str) and isinstance(found, str) and "*" in wanted:
+        return fnmatchcase(found, wanted)
     return bool(type(wanted) is type(found) and wanted == found)
