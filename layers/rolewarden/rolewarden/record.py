@@ -25,7 +25,7 @@ from rolewarden.contest import MOST_ROWS, UNDOING, WINDOW, Contest
 from rolewarden.errors import Refused, RetryLater
 from rolewarden.events import EvaluationRequest, Ignored
 from rolewarden.history import History, HistoryKey
-from rolewarden.names import folded
+from rolewarden.names import fitting, folded
 from rolewarden.origin import FORGED_REQUEST, Cause, Origin, Trigger
 from rolewarden.own_events import (
     AccountFinding,
@@ -77,6 +77,10 @@ metrics = Metrics(namespace="Rolewarden", service="rolewarden")
 
 ACCOUNT_WIDE = "account/"
 """The prefix of the name of a finding about a whole account. No domain ID begins like this: they begin with d-."""
+
+LONGEST_NAME = 500
+"""The greatest number of bytes of the name of a finding about an account. With an account and the time of a row, it is
+part of sort keys, of which DynamoDB accepts 1,024 bytes."""
 
 PUBLICATION_OF = "publication of "
 """The beginning of the message of a finding about a policy that could not be published. Its name follows."""
@@ -661,7 +665,7 @@ def _findings_in(row: Mapping[str, Any]) -> Iterator[str]:
 
 def about_account(message: str) -> str:
     """The name of a finding about a whole account, which ends in the call that failed."""
-    return f"{ACCOUNT_WIDE}{_asked(message)}"
+    return fitting(f"{ACCOUNT_WIDE}{_asked(message)}", LONGEST_NAME)
 
 
 def _by_length(message: str) -> str:
