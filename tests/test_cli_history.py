@@ -8,6 +8,7 @@ from rolewarden_cli.history import UnreadableTimeError, parsed_time
 from rolewarden_cli.status import ContestedRole, Status, SweepSeen
 
 from tests.commands import json_answer, rolewarden
+from tests.publishing import PUBLISHED
 from tests.stacks import deploy
 
 NOW = datetime(2027, 1, 15, 12, 0, tzinfo=UTC)
@@ -37,7 +38,8 @@ def test_the_newest_entry_comes_first_with_its_remediation_and_cause(lived):
         "CanvasRosa", "Role Remediated", ["only-nova-and-sonnet"],
     )  # fmt: skip
     assert (newest["event"], newest["verdict"], newest["remediation"]) == ("DetachRolePolicy", "compliant", "attached")
-    assert {entry["event"] for entry in others} == {"Sweep"}
+    assert {entry["event"] for entry in others} == {"Sweep", "Deployment"}
+    assert [entry["policies"] for entry in others if entry["kind"] == "Guardrails Published"] == [sorted(PUBLISHED)]
     assert others == sorted(others, key=lambda entry: entry["at"], reverse=True)
 
 
@@ -72,7 +74,11 @@ def test_an_invalid_point_in_time_is_an_error_with_the_valid_forms(text):
 
 
 def test_an_empty_history_is_described_in_words(world):
-    assert rolewarden("history").stdout == "the history has no such entry\n"
+    assert rolewarden("history", "--since", "2999-01-01").stdout == "the history has no such entry\n"
+
+
+def test_the_history_of_a_deployment_names_the_policies_that_it_wrote(world):
+    assert "wrote no-generative-ai, only-nova-and-sonnet" in rolewarden("history").stdout
 
 
 @pytest.mark.parametrize("command", ["history", "status"])
