@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import tempfile
 import time
 from collections import Counter
@@ -14,12 +15,14 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import boto3
+from rolewarden import yamltext
 from rolewarden.aws import Aws
 from rolewarden.canary import CANARY_POLICY
 from rolewarden.clock import Clock
 from rolewarden.detach import Detacher
 from rolewarden.documents import digest
 from rolewarden.enforce import Enforcer
+from rolewarden.guardrails_file import ShowProgress, show_nothing
 from rolewarden.origin import DEPLOYMENT
 from rolewarden.policies import Policy, compile_rules, policy_arn
 from rolewarden.publish import Publications
@@ -38,6 +41,22 @@ GUARDRAILS = ROOT / "layers" / "guardrails" / "guardrails.yaml"
 EC2_TRUST = trusting("ec2.amazonaws.com")
 OWN_ROLE = "ReconcileFunctionRole"
 _OWN_KEY = "ASIAROLEWARDENSOWNKEY"
+
+
+# Every World reads its guardrails.yaml twice or more. A function reads JSON, which takes a hundredth of the time of YAML.
+_parse_yaml = yamltext.parse_yaml
+
+
+@lru_cache(maxsize=256)
+def _parsed(text: str) -> bytes:
+    return pickle.dumps(_parse_yaml(text))
+
+
+def _parse_once(text: str, progress: ShowProgress = show_nothing) -> Any:
+    return pickle.loads(_parsed(text)) if progress is show_nothing else _parse_yaml(text, progress)
+
+
+yamltext.parse_yaml = _parse_once
 
 
 @cache
@@ -127,9 +146,17 @@ class World(Assembled):
     Every World restores the same saved account. The log does not have the calls that made it, or their events.
     """
 
-    def __init__(self, aws: LocalAws, template: Template, guardrails: Path = GUARDRAILS) -> None:
+    def __init__(
+        self,
+        aws: LocalAws,
+        template: Template,
+        guardrails: Path = GUARDRAILS,
+        *,
+        restore: Callable[[], None] | None = None,
+    ) -> None:
+        """Restore the account, or with `restore` the account that another World became."""
         account = _staged(aws, template, guardrails.read_text())
-        account.restore()
+        (restore or account.restore)()
         self.aws = aws
         self.lend()
         self.seeded = account.seeded
