@@ -180,12 +180,17 @@ class World(Assembled):
         return other
 
     def protected(self) -> Self:
-        """Attach to every governed role the policies that it needs, and empty the work queue."""
+        """Attach to every governed role the policies that it needs, and empty the work queue.
+
+        If it is the first step in this World, the functions are cold after it, and the log does not have its calls.
+        """
+        return self._once("protected", self._protect)
+
+    def _protect(self) -> None:
         for binding in list(self.bindings.all()):
             if binding.role:
                 self.enforce(self.role_event(binding.role.name))
         self.work()
-        return self
 
     def swept(self) -> Self:
         """Sweep and process the messages, before anything else is done in this World. The functions are cold then."""
@@ -209,6 +214,7 @@ class World(Assembled):
         _AFTER[key]()
         self.lend()
         self.assemble(self.runtime.aws)
+        self._made = USED
         return self
 
     def event(self, name: str) -> dict[str, Any]:
