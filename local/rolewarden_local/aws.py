@@ -50,6 +50,7 @@ from rolewarden_local.emulated import (
     stacksets,
     stale,
     subscriptions,
+    tables,
     tagging,
     targets,
     trail,
@@ -636,6 +637,7 @@ def _install(aws: LocalAws) -> None:
     stack_calls.install_stack_calls(aws.send_event)
     stacksets.install_stacksets(aws._loop.asyncio)
     queue_policies.install_queue_policies()
+    tables.install_tables()
     buses.install_buses()
     targets.install_targets()
     app_images.install_app_images()

@@ -10,6 +10,7 @@ https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ql-iam.html
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -17,11 +18,23 @@ from typing import Any, Final
 
 from rolewarden_local.emulated._ministack import dynamodb
 from rolewarden_local.emulated.judge import Unsupported, Values, judge
+from rolewarden_local.emulated.patches import Patch
 
 _STATEMENT: Final = re.compile(
     r"""\s*(INSERT\s+INTO|UPDATE|DELETE\s+FROM|SELECT\b.*?\bFROM)\s+"?([\w.-]+)""", re.IGNORECASE | re.DOTALL
 )
 _ACTIONS: Final = {"I": "PartiQLInsert", "U": "PartiQLUpdate", "D": "PartiQLDelete", "S": "PartiQLSelect"}
+
+
+_ONCE: Final = "Each call has the same few expressions, and each check of an item would read them again."
+
+
+def install_tables() -> None:
+    """Let DynamoDB read each expression once."""
+    tokens = functools.lru_cache(maxsize=1024)(dynamodb._tokenize)
+    error = functools.lru_cache(maxsize=1024)(dynamodb._condition_syntax_error)
+    Patch(dynamodb, "_tokenize", lambda expression: list(tokens(expression)), _ONCE).install()
+    Patch(dynamodb, "_condition_syntax_error", error, _ONCE).install()
 
 
 def put_policy(table_arn: str, policy: Any) -> None:
