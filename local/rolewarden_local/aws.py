@@ -29,6 +29,7 @@ from rolewarden_local.emulated import (
     buses,
     cloudformation,
     cloudtrail,
+    constraints,
     delivery,
     execution,
     faults,
@@ -543,6 +544,8 @@ class LocalAws:
             if access.is_void(access_key):
                 message = "The security token included in the request is invalid"
                 return faults.refusal(service, "InvalidClientTokenId", message, 403)
+            if refusal := constraints.refusal(service, operation, method, path, headers, body, params):
+                return refusal
             request = authorization.Request(
                 service, operation, method, path, headers, body, params, access_key, account, region, request_id
             )
@@ -637,13 +640,14 @@ def _install(aws: LocalAws) -> None:
     stack_calls.install_stack_calls(aws.send_event)
     stacksets.install_stacksets(aws._loop.asyncio)
     queue_policies.install_queue_policies()
-    tables.install_tables()
     buses.install_buses()
     targets.install_targets()
     app_images.install_app_images()
+    constraints.install_constraints()
     trail.install_trail(aws.events)
     regions.install_regions()
     subscriptions.install_subscriptions()
+    tables.install_tables()
 
     original = app._dispatch_service_request
 
