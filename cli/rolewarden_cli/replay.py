@@ -25,7 +25,7 @@ from rolewarden.origin import Cause
 from rolewarden_cli.answers import shown
 from rolewarden_cli.connect import quiet
 from rolewarden_cli.local import staged_account
-from rolewarden_cli.recorded import UnusableInputError, read_events
+from rolewarden_cli.recorded import UnusableInputError, files_in, read_events
 from rolewarden_cli.shipped import here_or_shipped
 
 if TYPE_CHECKING:
@@ -73,12 +73,15 @@ class Replayed:
 def replay_files(files: list[Path], *, messages: bool = False, mismatches: bool = False) -> Generator[Replayed]:
     """Replay the events of each file in order. Each file starts with the same seeded account.
 
+    A folder stands for the files of events below it, and `-` for standard input.
+
     - `messages`: whether AlertFunction also gets the events of the other functions, and results have its messages.
     - `mismatches`: whether results name the rules that do not match.
 
     Raises UnusableInputError before the first event is replayed, and MissingExtraError.
     """
-    read = [(path, read_events(here_or_shipped(path))) for path in files]
+    named = [path for file in files for path in files_in(here_or_shipped(file))]
+    read = [(path, read_events(path)) for path in named]
     no_metrics = {"POWERTOOLS_METRICS_DISABLED": "true"}
     with quiet(), _environment(no_metrics), staged_account() as staged, _environment(staged.environment):
         stage = _Stage(staged, messages=messages, mismatches=mismatches)
