@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import errno
-import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
 from inspect import cleandoc
@@ -21,7 +20,7 @@ from rolewarden.verdicts import Reason
 from typer.core import TyperGroup
 
 from rolewarden_cli.commands import COMMANDS, ExitCode
-from rolewarden_cli.lines import print_document, print_fault, print_line
+from rolewarden_cli.lines import drop_output, flush_output, print_document, print_fault, print_line
 from rolewarden_cli.notes import drop_notes, print_notes
 
 
@@ -87,20 +86,9 @@ def _flushed() -> Iterator[None]:
     try:
         yield
     except typer.Exit:
-        _flush()
+        flush_output()
         raise
-    _flush()
-
-
-def _flush() -> None:
-    if sys.stdout:  # It is None if the shell has closed it (`>&-`).
-        sys.stdout.flush()
-
-
-def _drop_output() -> None:
-    """Make Python drop what it could not write. Otherwise it tries again when it ends."""
-    with suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    flush_output()
 
 
 @contextmanager
@@ -132,7 +120,7 @@ def _one_line() -> Iterator[None]:
         if error.filename:
             line = f"{error.filename}: cannot be used: {error.strerror}: check this file and its permissions"
         elif error.errno in _OF_OUTPUT:
-            _drop_output()
+            drop_output()
             line = f"cannot write the output: {error.strerror}: free space there, or write it to another place"
         else:
             raise
