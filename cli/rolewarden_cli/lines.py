@@ -26,7 +26,7 @@ def print_document(text: str, *, stderr: bool = False) -> None:
         print_line(line, stderr=stderr)
 
 
-def flush_output() -> None:
+def write_rest() -> None:
     """Write what standard output still holds."""
     if sys.stdout:  # It is None if the shell has closed it (`>&-`).
         sys.stdout.flush()

@@ -20,7 +20,7 @@ from rolewarden.verdicts import Reason
 from typer.core import TyperGroup
 
 from rolewarden_cli.commands import COMMANDS, ExitCode
-from rolewarden_cli.lines import drop_output, flush_output, print_document, print_fault, print_line
+from rolewarden_cli.lines import drop_output, print_document, print_fault, print_line, write_rest
 from rolewarden_cli.notes import drop_notes, print_notes
 
 
@@ -86,9 +86,9 @@ def _flushed() -> Iterator[None]:
     try:
         yield
     except typer.Exit:
-        flush_output()
+        write_rest()
         raise
-    flush_output()
+    write_rest()
 
 
 @contextmanager

@@ -29,7 +29,7 @@ DETAIL_TYPES = {
 """The detail type of EventBridge by the `eventType` of a record,
 https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-record-contents.html."""
 
-STANDARD_INPUT = Path("-")
+_STANDARD_INPUT = Path("-")
 
 HOLDERS = (
     "Records", "Sns", "records",  # logs of a trail, and the events of Lambda for SNS, SQS and Firehose
@@ -74,7 +74,7 @@ def read_text(path: Path) -> str:
     JSON can be UTF-8, UTF-16 (to which Windows PowerShell redirects output) or UTF-32. Raises UnusableInputError.
     """
     try:
-        raw = sys.stdin.buffer.read() if path == STANDARD_INPUT else path.read_bytes()
+        raw = sys.stdin.buffer.read() if path == _STANDARD_INPUT else path.read_bytes()
         while raw.startswith(_GZIP):
             raw = gzip.decompress(raw)
         return raw.decode(json.detect_encoding(raw)).removeprefix("\ufeff")

@@ -20,7 +20,7 @@ from rolewarden_cli.history import DRILLS, Entries, Entry, by_account, need_role
 from rolewarden_cli.options import AsJson, InAllAccounts, WithoutActors
 from rolewarden_cli.organization import organized
 
-INDENT = 22
+_TIME_WIDTH = 22
 """Number of columns for the time of an entry. Its other lines begin after them."""
 
 
@@ -68,21 +68,21 @@ def show_history(out: Console, entries: Sequence[Entry], *, with_account: bool =
             continue
         account = f"{entry.account}  " if with_account else ""
         what = Text.assemble(account, (entry.about, "bold"), "  ", _kind(entry))
-        out.print(Labelled(time_text(entry.at), what, INDENT))
+        out.print(Labelled(time_text(entry.at), what, _TIME_WIDTH))
         for text in (_policies(entry), Text(entry.reason, "red"), Text(entry.caused_by)):
             if text:
-                out.print(indented(text, INDENT))
+                out.print(indented(text, _TIME_WIDTH))
 
 
 def _show_rules(out: Console, entry: Entry) -> None:
     """Print the summary of a rule change, its caller, and the digests of the rules. `--json` has its lines."""
     what = Text.assemble(("rules", "bold"), f" changed: {entry.message}")
-    out.print(Labelled(time_text(entry.at), what, INDENT))
+    out.print(Labelled(time_text(entry.at), what, _TIME_WIDTH))
     digests = f"digest {entry.earlier_digest[:DIGEST] or 'none'} -> {entry.digest[:DIGEST]}"
     doubt = str(entry.row.get("unverified", ""))
     for text in (entry.caused_by, digests, f"not verified: {doubt}" if doubt else ""):
         if text:
-            out.print(indented(text, INDENT))
+            out.print(indented(text, _TIME_WIDTH))
 
 
 def _kind(entry: Entry) -> Text:
