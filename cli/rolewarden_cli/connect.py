@@ -270,8 +270,18 @@ class _LockedSession(boto3.Session):
     def client(self, *arguments: Any, **settings: Any) -> Any:
         """A client, made while no other thread makes one."""
         make: Any = super().client
-        with self._making:
-            return make(*arguments, **settings)
+        try:
+            with self._making:
+                return make(*arguments, **settings)
+        except ValueError as error:  # Botocore raises it for an endpoint that is no URL.
+            raise NoConnectionError(
+                f"cannot reach AWS: {_plain(error)}: correct AWS_ENDPOINT_URL or endpoint_url in your AWS configuration"
+            ) from error
+
+
+def _plain(error: Exception) -> str:
+    """The message of a library without its full stop, because a recommended action follows."""
+    return str(error).rstrip(".")
 
 
 def _session(where: Where) -> boto3.Session:
@@ -279,8 +289,10 @@ def _session(where: Where) -> boto3.Session:
         session = _LockedSession(profile_name=where.profile or None, region_name=next(iter(where.regions), None))
         known = session.region_name
         found = session.get_credentials()
-    except BotoCoreError as error:
-        raise NoConnectionError(f"{error}: list your profiles with `aws configure list-profiles`") from error
+    except (BotoCoreError, ValueError, OSError) as error:
+        raise NoConnectionError(
+            f"cannot read your AWS configuration: {_plain(error)}: list your profiles with `aws configure list-profiles`"
+        ) from error
     if found is None:
         raise NoConnectionError("AWS credentials are missing: give --profile, or --local for the local AWS")
     if not known:
@@ -322,7 +334,7 @@ def _connection(session: boto3.Session, where: Where, *, place: str = AWS, is_st
         raise NoConnectionError(f"cannot use {caller}: {refused}: check --profile and --assume-role") from refused
     except RetryLater as error:
         raise NoConnectionError(
-            f"cannot reach AWS: {error}: check your network and AWS_ENDPOINT_URL, then run the command again"
+            f"cannot reach AWS: {_plain(error)}: check your network and AWS_ENDPOINT_URL, then run the command again"
         ) from error
     physical = {logical: name for logical, _, name in stack.resources} if stack else {}
     if stack is None and where.local and not is_staged and calls.has_table("BindingsTable"):
