@@ -291,7 +291,7 @@ def _session(where: Where) -> boto3.Session:
         found = session.get_credentials()
     except (BotoCoreError, ValueError, OSError) as error:
         raise NoConnectionError(
-            f"cannot read your AWS configuration: {_plain(error)}: list your profiles with `aws configure list-profiles`"
+            f"cannot read the AWS configuration: {_plain(error)}: list your profiles with `aws configure list-profiles`"
         ) from error
     if found is None:
         raise NoConnectionError("AWS credentials are missing: give --profile, or --local for the local AWS")

@@ -21,6 +21,7 @@ from rolewarden_cli.connect import Connection
 from rolewarden_cli.enforce import exemptions_of, recorder_of
 from rolewarden_cli.inventory import Inventory, Progress, ignore_progress
 from rolewarden_cli.plan import Plan, ours
+from rolewarden_cli.suggestions import no_such_role
 
 DETACH_COMMAND = "rolewarden detach"
 """The name of the cause in the history."""
@@ -88,7 +89,7 @@ def surplus(found: Inventory, plan: Plan, only: Collection[str] = (), *, observe
         )
     if unknown := sorted(set(only) - found.roles.keys()):
         raise NothingReadError(
-            f"account {found.account} has no role `{unknown[0]}`: list the roles with `rolewarden plan --all`"
+            f"{no_such_role(found.account, unknown[0], found.roles)}: list the roles with `rolewarden plan --all`"
         )
     wanted = [role for role in plan.roles if role.detachable and (not only or role.outcome.role in only)]
     roles = {role.outcome.role: role.detachable for role in wanted}

@@ -59,7 +59,8 @@ def run_detach(  # noqa: PLR0913, PLR0917 - each parameter is an option
         at = connection.stack.deployed if connection.stack else None
         today = options.today()
         plan = make(connection.aws, found, rules, today, deployed=deployed, stack=same, last_deployment=at)
-    unneeded = surplus(found, plan, role or (), observes=rules.observes)
+    only = [found.spelled(name) for name in role or ()]
+    unneeded = surplus(found, plan, only, observes=rules.observes)
     if not as_json:
         show_surplus(console.console(), unneeded)
     if unneeded and not yes:
