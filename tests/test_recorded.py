@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rolewarden_cli.recorded import HOLDERS, UnusableInputError, files_in, read_events, values_in
-from rolewarden_cli.replay import moved
+from rolewarden_cli.replay import moved, replay_files
 
 from tests.conftest import sample
 
@@ -131,6 +131,16 @@ def test_a_folder_stands_for_its_files_of_events_and_a_dash_for_standard_input(t
         files_in(tmp_path / "empty")
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(as_json(RECORD))))
     assert [event["detail"] for event in read_events(Path("-"))] == [RECORD]
+
+
+def test_the_digests_of_a_trail_next_to_its_logs_are_passed_over(tmp_path):
+    digest = tmp_path / "digest.json.gz"
+    digest.write_bytes(gzip.compress(as_json({"digestStartTime": "2026-11-25T00:00:00Z", "logFiles": []})))
+    assert read_events(digest, must=False) == []
+    with pytest.raises(UnusableInputError, match="has no event"):
+        read_events(digest)
+    with pytest.raises(UnusableInputError, match="no file in it has an event"):
+        next(replay_files([tmp_path]))
 
 
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -28,7 +28,7 @@ from rolewarden.policies import MANTLE_KEY, PROFILE_KEY, REGION_KEY, USER_KEY
 from rolewarden.vocabulary import APPLICATION_PROFILE, GEOGRAPHIES, JUMPSTART_TAGS
 
 from rolewarden_cli.options import UsageError
-from rolewarden_cli.recorded import files_in, read_entries
+from rolewarden_cli.recorded import files_in, is_digest, read_entries
 
 _DENIED = ("AccessDenied", "UnauthorizedOperation")
 """The beginnings of error codes of calls that a policy denies today, so that an SCP takes nothing away."""
@@ -312,17 +312,13 @@ def read_exports(paths: Iterable[Path], calls: ObservedCalls) -> None:
     for path in paths:
         for file in files_in(path):
             for number, entry in enumerate(read_entries(file), 1):
-                if isinstance(entry, Mapping) and _OF_NO_CALLS & entry.keys():
+                if is_digest(entry):
                     continue
                 if lacking := _count(calls, entry):
                     raise UsageError(
                         f"{file}: is neither a log file of CloudTrail nor a result of the query for CloudTrail Lake: "
                         f"entry {number} {lacking}: see docs/how-to/prevention.md"
                     )
-
-
-_OF_NO_CALLS = {"digestStartTime", "hashSignature"}
-"""The keys of files next to the log files and results: the digests of a trail, and the signature of a result."""
 
 
 def _count(calls: ObservedCalls, entry: Any) -> str:

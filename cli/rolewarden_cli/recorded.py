@@ -87,17 +87,22 @@ def read_text(path: Path) -> str:
         raise UnusableInputError(f"{path}: cannot be read: {why}: name a readable file") from None
 
 
-def read_events(path: Path) -> list[dict[str, Any]]:
-    """The events of a file in EventBridge's format, in their order.
+def read_events(path: Path, *, must: bool = True) -> list[dict[str, Any]]:
+    """The events of a file in EventBridge's format, in their order. `must`: whether a file without one is an error.
 
     A record without `recipientAccountId` or `awsRegion` becomes an event without account or region. Raises
     UnusableInputError, which names the first entry that is no event, and the field that it lacks.
     """
-    entries = list(read_entries(path))
-    if not entries:
+    entries = [entry for entry in read_entries(path) if not is_digest(entry)]
+    if not entries and must:
         raise UnusableInputError(f"{path}: has no event: name a file with an event, a record, or a trail's Records")
     several = len(entries) > 1
     return [_event(f"{path}: entry {number}" if several else str(path), it) for number, it in enumerate(entries, 1)]
+
+
+def is_digest(entry: Any) -> bool:
+    """Whether an entry is a digest of a trail or the signature of a result, which are next to the files with events."""
+    return isinstance(entry, dict) and not {"digestStartTime", "hashSignature"}.isdisjoint(entry)
 
 
 def read_entries(path: Path) -> Iterator[Any]:

@@ -80,8 +80,7 @@ def replay_files(files: list[Path], *, messages: bool = False, mismatches: bool 
 
     Raises UnusableInputError before the first event is replayed, and MissingExtraError.
     """
-    named = [path for file in files for path in files_in(here_or_shipped(file))]
-    read = [(path, read_events(path)) for path in named]
+    read = [(path, events) for file in files for path, events in _events_of(here_or_shipped(file))]
     no_metrics = {"POWERTOOLS_METRICS_DISABLED": "true"}
     with quiet(), _environment(no_metrics), staged_account() as staged, _environment(staged.environment):
         stage = _Stage(staged, messages=messages, mismatches=mismatches)
@@ -91,6 +90,15 @@ def replay_files(files: list[Path], *, messages: bool = False, mismatches: bool 
             as_staged()
             for event in events:
                 yield from stage.replay(next(number), path.name, event)
+
+
+def _events_of(path: Path) -> list[tuple[Path, list[dict[str, Any]]]]:
+    """The events of a file, or of each file below a folder that has one. Raises UnusableInputError."""
+    files = files_in(path)
+    found = [(file, events) for file in files if (events := read_events(file, must=files == [path]))]
+    if not found:
+        raise UnusableInputError(f"{path}: no file in it has an event: name another folder")
+    return found
 
 
 def _record(event: dict[str, Any], table: str) -> None:
