@@ -275,6 +275,34 @@ def test_the_sweep_finds_each_part_of_the_stack_that_a_caller_silences(account, 
     assert problems(account) == []
 
 
+def test_the_sweep_finds_each_part_that_looks_alive_but_has_another_definition(account, may):
+    stack = resources(account.client("cloudformation"))
+    named = {found["LogicalResourceId"]: found["PhysicalResourceId"] for found in stack}
+    assert problems(account) == []
+
+    deaf = may("cloudwatch:PutMetricAlarm")("cloudwatch")
+    [alarm] = account.client("cloudwatch").describe_alarms(AlarmNames=[named["AlertErrorsAlarm"]])["MetricAlarms"]
+    given = set(deaf.meta.service_model.operation_model("PutMetricAlarm").input_shape.members)
+    before = {key: value for key, value in alarm.items() if key in given}
+    deaf.put_metric_alarm(**before | {"Threshold": 1e9})
+    assert problems(account) == ["alarm AlertErrorsAlarm has another Threshold than its template"]
+    deaf.put_metric_alarm(**before)
+
+    mappings = may("lambda:UpdateEventSourceMapping", "lambda:UpdateFunctionConfiguration")("lambda")
+    mapping, nothing = named["ReconcileFunctionWork"], {"Filters": [{"Pattern": '{"body": {"nothing": ["x"]}}'}]}
+    mappings.update_event_source_mapping(UUID=mapping, FilterCriteria=nothing)
+    assert problems(account) == ["mapping ReconcileFunctionWork has another FilterCriteria than its template"]
+    mappings.update_event_source_mapping(UUID=mapping, FilterCriteria={}, FunctionResponseTypes=[])
+    assert problems(account) == ["mapping ReconcileFunctionWork has another FunctionResponseTypes than its template"]
+    mappings.update_event_source_mapping(UUID=mapping, FunctionResponseTypes=["ReportBatchItemFailures"])
+
+    key = named["AlarmKey"]
+    may("kms:DisableKey")("kms").disable_key(KeyId=key)
+    assert problems(account) == ["key AlarmKey is Disabled, so alarms and alerts reach nobody"]
+    account.client("kms").enable_key(KeyId=key)
+    assert problems(account) == []
+
+
 def test_only_the_operator_can_hold_the_messages_of_a_dead_letter_queue(account, may):
     stack = resources(account.client("cloudformation"))
     queues = [found["PhysicalResourceId"] for found in stack if found["LogicalResourceId"].endswith("DeadLetterQueue")]

@@ -455,7 +455,7 @@ def own_parts(staff, template):
     # The rules of this world have no targets, and it has no alarms.
     problems = dict(staff.function("Sweep").sweeper.parts.problems())
     assert "does not send to" in problems["EnforceFunctionRoles"]
-    assert "no confirmed subscription" in problems["AlarmTopic"]
+    assert "no confirmed mail subscription" in problems["AlarmTopic"]
     assert any("alarm" in problem for problem in problems.values())
     staff.stack_is("UPDATE_COMPLETE")
 

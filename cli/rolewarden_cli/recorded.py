@@ -78,6 +78,10 @@ def values_in(path: Path, text: str) -> Iterator[Any]:
             raise UnusableInputError(
                 f"{path}: is not valid JSON: {error}: name a JSON file, or one with a JSON object on each line"
             ) from None
+        except RecursionError:
+            raise UnusableInputError(
+                f"{path}: is nested too deeply: name a file with an event, a record, or a trail's Records"
+            ) from None
         yield value
 
 

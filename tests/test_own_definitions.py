@@ -1,0 +1,88 @@
+"""An alarm or an event source mapping that is switched on is compared with its whole definition in the template."""
+
+import boto3
+import pytest
+from rolewarden.own_definitions import ALARM_DEFINITION, MAPPING_DEFINITION, OwnDefinitions
+
+from tests.stacks import ACCOUNT, EVERYTHING, deployed, translated
+
+HERE = "us-east-1"
+TEMPLATE = translated(**EVERYTHING)
+ALARMS = TEMPLATE.resources("AWS::CloudWatch::Alarm")
+MAPPINGS = TEMPLATE.resources("AWS::Lambda::EventSourceMapping")
+EXPECTED = OwnDefinitions("aws", ACCOUNT, HERE, {logical: logical for logical, _, _ in deployed(TEMPLATE).resources})
+
+ALARM_APART = {
+    "ActionConfiguration", "ActionsEnabled", "AlarmActions", "AlarmDescription", "AlarmName", "InsufficientDataActions",
+    "OKActions", "Tags",
+}  # fmt: skip
+"""Parameters of PutMetricAlarm that do not decide when the alarm goes off. The sweep tests its actions besides."""
+
+MAPPING_APART = {
+    "UUID", "Enabled",
+    # They decide how many messages Lambda reads at once, and how long it waits for more: five minutes at most.
+    "BatchSize", "MaximumBatchingWindowInSeconds", "ScalingConfig", "ProvisionedPollerConfig",
+    # The answer then has no filters, but the reason for which Lambda cannot decrypt them, or the filters.
+    "KMSKeyArn",
+    # These are about streams, topics of Kafka, and databases.
+    "BisectBatchOnFunctionError", "DestinationConfig", "DocumentDBEventSourceConfig", "MaximumRecordAgeInSeconds",
+    "MaximumRetryAttempts", "ParallelizationFactor", "SourceAccessConfigurations", "TumblingWindowInSeconds",
+    "AmazonManagedKafkaEventSourceConfig", "SelfManagedKafkaEventSourceConfig", "LoggingConfig", "MetricsConfig",
+}  # fmt: skip
+"""Parameters of UpdateEventSourceMapping that lose no message of a queue."""
+
+
+def as_read(logical, **changes):
+    """A mapping as Lambda answers with it, with some properties changed."""
+    mapping = {**MAPPINGS[logical], **changes}
+    return {**mapping, "FunctionArn": f"arn:aws:lambda:{HERE}:{ACCOUNT}:function:{mapping['FunctionName']}"}
+
+
+@pytest.mark.parametrize("logical", ALARMS)
+def test_the_deployed_alarm_has_no_problem_and_each_other_value_is_one(logical):
+    alarm = ALARMS[logical]
+    assert EXPECTED.alarm_problem(logical, alarm) == ""
+    # CloudWatch answers with numbers, and may add defaults.
+    defaults = {
+        "DatapointsToAlarm": alarm["EvaluationPeriods"],
+        "EvaluationWindow": {"SlidingWindow": {}},
+        "Unit": None,
+    }
+    answered = defaults | alarm | {"Threshold": float(alarm["Threshold"])}
+    assert EXPECTED.alarm_problem(logical, answered) == ""
+    other = [{"Name": "FunctionName", "Value": "other"}]
+    edits = dict.fromkeys(ALARM_DEFINITION, "other") | {"Dimensions": other, "Threshold": 1e9, "Period": 86400}
+    for key, value in edits.items():
+        assert f"another {key} " in EXPECTED.alarm_problem(logical, {**alarm, key: value}).replace(" and", ""), key
+
+
+@pytest.mark.parametrize("logical", MAPPINGS)
+def test_the_deployed_mapping_has_no_problem_and_each_other_value_is_one(logical):
+    assert EXPECTED.mapping_problem(logical, as_read(logical)) == ""
+    assert EXPECTED.mapping_problem(logical, as_read(logical, FilterCriteria={"Filters": []})) == ""
+    for changes in (
+        {"FilterCriteria": {"Filters": [{"Pattern": "{}"}]}},
+        {"FilterCriteriaError": {"ErrorCode": "KMS", "Message": "no"}},
+        {"FunctionName": "other"},
+        {"FunctionName": f"{MAPPINGS[logical]['FunctionName']}:version"},
+        {"EventSourceArn": f"arn:aws:sqs:{HERE}:{ACCOUNT}:other"},
+        {
+            "FunctionResponseTypes": []
+            if MAPPINGS[logical].get("FunctionResponseTypes")
+            else ["ReportBatchItemFailures"]
+        },
+    ):
+        assert "than its template" in EXPECTED.mapping_problem(logical, as_read(logical, **changes)), changes
+
+
+@pytest.mark.parametrize(
+    ("service", "operation", "compared", "apart"),
+    [
+        ("cloudwatch", "PutMetricAlarm", ALARM_DEFINITION, ALARM_APART),
+        ("lambda", "UpdateEventSourceMapping", MAPPING_DEFINITION, MAPPING_APART),
+    ],
+)
+def test_each_parameter_by_which_a_caller_changes_the_part_is_compared_or_harmless(service, operation, compared, apart):
+    """A parameter that AWS adds is decided when the service models are updated."""
+    model = boto3.client(service, HERE).meta.service_model.operation_model(operation)
+    assert set(model.input_shape.members) <= {*compared, *apart}
