@@ -287,6 +287,11 @@ def test_the_sweep_finds_each_part_that_looks_alive_but_has_another_definition(a
     deaf.put_metric_alarm(**before | {"Threshold": 1e9})
     assert problems(account) == ["alarm AlertErrorsAlarm has another Threshold than its template"]
     deaf.put_metric_alarm(**before)
+    muted = {"MuteTargets": {"AlarmNames": [named["EventsDeadLetterQueueAlarm"]]}}
+    schedule = {"Schedule": {"Expression": "cron(0 0 * * *)", "Duration": "PT24H"}}
+    may("cloudwatch:PutAlarmMuteRule")("cloudwatch").put_alarm_mute_rule(Name="quiet", Rule=schedule, **muted)
+    assert problems(account) == ["alarm EventsDeadLetterQueueAlarm is muted by the mute rule quiet"]
+    account.client("cloudwatch").delete_alarm_mute_rule(AlarmMuteRuleName="quiet")
 
     mappings = may("lambda:UpdateEventSourceMapping", "lambda:UpdateFunctionConfiguration")("lambda")
     mapping, nothing = named["ReconcileFunctionWork"], {"Filters": [{"Pattern": '{"body": {"nothing": ["x"]}}'}]}

@@ -99,9 +99,13 @@ def test_a_function_that_changed_after_its_deployment_is_a_problem(aws, seconds,
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("app.py", "def handler(event, context): pass")
     role = f"arn:aws:iam::{ACCOUNT_ID}:role/any"
-    code = {"ZipFile": file.getvalue()}
-    functions = boto3.client("lambda")
-    functions.create_function(FunctionName="a", Runtime="python3.13", Role=role, Handler="app.handler", Code=code)
+    boto3.client("lambda").create_function(
+        FunctionName="a",
+        Runtime="python3.13",
+        Role=role,
+        Handler="app.handler",
+        Code={"ZipFile": file.getvalue()},
+    )
     function = OwnResource("AlertFunction", "AWS::Lambda::Function", "a", time.time() - seconds, is_changing)
     assert [found for _, found in Parts(function).problems()] == [problem] * bool(problem)
 
@@ -118,3 +122,42 @@ def test_a_key_of_the_topic_that_cannot_be_used_is_a_problem(aws, state):
     else:
         kms.schedule_key_deletion(KeyId=key)
     assert list(parts.problems()) == [("AlarmKey", f"key AlarmKey is {state}, so alarms and alerts reach nobody")]
+
+
+def test_an_alarm_that_a_mute_rule_silences_changes_its_state_and_notifies_nobody(aws):
+    aws.reset()
+    cloudwatch, sns, sqs = boto3.client("cloudwatch"), boto3.client("sns"), boto3.client("sqs")
+    topic = sns.create_topic(Name="alarms")["TopicArn"]
+    url = sqs.create_queue(QueueName="inbox")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+
+    def goes_off(name):
+        """The number of messages about an alarm that treats its missing data as a breach."""
+        cloudwatch.put_metric_alarm(
+            AlarmName=name,
+            Namespace="n",
+            MetricName=name,
+            Statistic="Sum",
+            Period=60,
+            EvaluationPeriods=1,
+            Threshold=0,
+            ComparisonOperator="GreaterThanThreshold",
+            TreatMissingData="notBreaching",
+            AlarmActions=[topic],
+        )
+        cloudwatch.describe_alarms(AlarmNames=[name])
+        if name == "muted":
+            schedule = {"Schedule": {"Expression": "cron(0 0 * * *)", "Duration": "PT24H"}}
+            cloudwatch.put_alarm_mute_rule(Name="quiet", Rule=schedule, MuteTargets={"AlarmNames": [name]})
+        cloudwatch.put_metric_data(Namespace="n", MetricData=[{"MetricName": name, "Value": 1}])
+        [alarm] = cloudwatch.describe_alarms(AlarmNames=[name])["MetricAlarms"]
+        assert alarm["StateValue"] == "ALARM"
+        assert alarm["ActionsEnabled"]
+        return len(sqs.receive_message(QueueUrl=url).get("Messages", ()))
+
+    assert goes_off("heard") == 1
+    assert goes_off("muted") == 0
+    parts = [OwnResource(name.title(), "AWS::CloudWatch::Alarm", name, 0) for name in ("heard", "muted")]
+    found = dict(Parts(OwnResource("Topic", "AWS::SNS::Topic", topic, 0), *parts).problems())
+    assert found == {"Muted": "alarm Muted is muted by the mute rule quiet"}

@@ -18,6 +18,10 @@ _BRACKETS = str.maketrans("<>", "\u2039\u203a")
 """Slack and Teams read angle brackets as a mention, which notifies a whole channel, or as a link with another text. A
 caller can choose some texts of an alert."""
 
+_MARKDOWN_LINK = "]("
+"""The middle of a link with another text in the Markdown of Teams. Its address can have another scheme than `https:`,
+or none."""
+
 
 def forms(alert: Alert) -> Mapping[str, str]:
     """The message for each protocol of a subscription. Protocols without a form of their own get `default`."""
@@ -29,7 +33,7 @@ def _notification(alert: Alert) -> str:
     meaning = [f"- {label}: {_chat_text(text)}" for label, text in alert.rows if label not in _NEXT_STEPS]
     content = {
         "textType": "client-markdown",
-        "title": alert.headline.translate(_BRACKETS),
+        "title": _unlinked(alert.headline),
         "description": "\n".join(meaning),
         "nextSteps": [f"{label}: {_chat_text(text)}" for label, text in alert.rows if label in _NEXT_STEPS],
     }
@@ -38,8 +42,13 @@ def _notification(alert: Alert) -> str:
 
 def _chat_text(text: str | Link) -> str:
     if not isinstance(text, Link):
-        return text.translate(_BRACKETS)
+        return _unlinked(text)
     return text.text if text.text.startswith("https://") else f"`{text.text}`"
+
+
+def _unlinked(text: str) -> str:
+    """A text in which a chat finds neither a mention nor a link with another text."""
+    return text.translate(_BRACKETS).replace(_MARKDOWN_LINK, "] (")
 
 
 def _data(alert: Alert) -> str:

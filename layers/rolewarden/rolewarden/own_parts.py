@@ -6,10 +6,10 @@ AlertFunction before it hears of the first change. The heartbeat counts the prob
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
-from typing import NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from rolewarden.aws import Aws
 from rolewarden.aws_errors import translated
@@ -25,6 +25,9 @@ _ENABLED = frozenset({"Creating", "Enabling", "Enabled", "Updating"})
 
 _MAIL = "email"
 """The protocol of the subscription in template.yaml. Another caller can subscribe a queue of its own."""
+
+_MUTING: Final[Sequence[Literal["SCHEDULED", "ACTIVE"]]] = ("SCHEDULED", "ACTIVE")
+"""The states of a mute rule that has not expired."""
 
 _SHORT = {"AWS::SQS::Queue": "/", "AWS::SNS::Topic": ":", "AWS::Events::Rule": "|"}
 """The character before the name in the physical ID, for types whose physical ID is not the name."""
@@ -193,14 +196,36 @@ class OwnParts:
             with translated():
                 answer = self._aws.client("cloudwatch").describe_alarms(AlarmNames=names)["MetricAlarms"]
             found.update({alarm["AlarmName"]: alarm for alarm in answer})
+        muting = self._muting(alarms)
         for name, logical in alarms.items():
             alarm = found.get(name)
             if alarm is None:
                 yield logical, f"alarm {logical} does not exist"
             elif not alarm["ActionsEnabled"] or not set(topics) & set(alarm["AlarmActions"]):
                 yield logical, f"alarm {logical} does not notify the topic"
-            elif problem := definitions.alarm_problem(logical, alarm):
+            elif problem := definitions.alarm_problem(logical, alarm) or muting.get(name, ""):
                 yield logical, problem
+
+    def _muting(self, alarms: dict[str, str]) -> dict[str, str]:
+        """The problem of each alarm that a mute rule silences, now or later, by its name.
+
+        DescribeAlarms does not show the rule, and the list of rules does not name their alarms.
+        """
+        client = self._aws.client("cloudwatch")
+        pages = client.get_paginator("list_alarm_mute_rules")
+        found = {}
+        with translated():
+            if not any(page["AlarmMuteRuleSummaries"] for page in pages.paginate(Statuses=_MUTING)):
+                return {}
+            for name, logical in alarms.items():
+                listed = [
+                    rule["AlarmMuteRuleArn"].rpartition(":")[2]
+                    for page in pages.paginate(AlarmName=name, Statuses=_MUTING)
+                    for rule in page["AlarmMuteRuleSummaries"]
+                ]
+                if listed:
+                    found[name] = f"alarm {logical} is muted by the mute rule {', '.join(listed)}"
+        return found
 
 
 def _answer(check: Callable[[], str]) -> str:

@@ -402,6 +402,8 @@ def _asked(request: Request) -> Iterable[_Ask]:
         return [_of_lambda(request) or _Ask(action)]
     if action == "cloudwatch:DescribeAlarms":
         return [_Ask(action, request.arn("cloudwatch", "alarm:*"))]
+    if action == "cloudwatch:ListAlarmMuteRules":
+        return [_Ask(action, request.arn("cloudwatch", "alarm-mute-rule:*"))]
     named = {
         "cloudtrail": _of_cloudtrail,
         "events": _of_events,
