@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 
 from rolewarden.alert import Alert, Link
+from rolewarden.plaintext import without_markdown_link
 
 _NEXT_STEPS = frozenset({"To do", "Console", "Versions", "Command", "Runbook"})
 """The labels of the rows that a reader acts on."""
@@ -17,10 +18,6 @@ _NEXT_STEPS = frozenset({"To do", "Console", "Versions", "Command", "Runbook"})
 _BRACKETS = str.maketrans("<>", "\u2039\u203a")
 """Slack and Teams read angle brackets as a mention, which notifies a whole channel, or as a link with another text. A
 caller can choose some texts of an alert."""
-
-_MARKDOWN_LINK = "]("
-"""The middle of a link with another text in the Markdown of Teams. Its address can have another scheme than `https:`,
-or none."""
 
 
 def forms(alert: Alert) -> Mapping[str, str]:
@@ -48,7 +45,7 @@ def _chat_text(text: str | Link) -> str:
 
 def _unlinked(text: str) -> str:
     """A text in which a chat finds neither a mention nor a link with another text."""
-    return text.translate(_BRACKETS).replace(_MARKDOWN_LINK, "] (")
+    return without_markdown_link(text.translate(_BRACKETS))
 
 
 def _data(alert: Alert) -> str:
