@@ -48,11 +48,16 @@ def text() -> str:
 
 
 def definitions_text() -> str:
-    """The text of the file with the alarms and the event source mappings."""
+    """The text of the file with the alarms, the event source mappings and the policy of the topic."""
     central = _central(HERE)
     return _as_file(
         {
             "alarms": _definitions(central.resources("AWS::CloudWatch::Alarm"), ALARM_DEFINITION),
+            "topics": {
+                topic.rpartition("${")[2].rstrip("}"): _as_named(policy["PolicyDocument"]["Statement"])
+                for policy in central.resources("AWS::SNS::TopicPolicy").values()
+                for topic in policy["Topics"]
+            },
             "mappings": _definitions(central.resources("AWS::Lambda::EventSourceMapping"), MAPPING_DEFINITION),
         }
     )
@@ -65,8 +70,13 @@ def _as_file(content: Mapping[str, Any]) -> str:
 def _definitions(resources: Mapping[str, Mapping[str, Any]], keys: tuple[str, ...]) -> dict[str, Any]:
     """The properties of some resources that the layer compares, by logical ID."""
     found = {name: {key: it[key] for key in keys if key in it} for name, it in resources.items()}
-    text = json.dumps(found).replace(CENTRAL, "${Account}").replace(HERE, "${Region}")
-    return dict(json.loads(text.replace("arn:aws:", "arn:${Partition}:")))
+    return dict(_as_named(found))
+
+
+def _as_named(value: Any) -> Any:
+    """A value with names in place of the account, the region and the partition."""
+    text = json.dumps(value).replace(CENTRAL, "${Account}").replace(HERE, "${Region}")
+    return json.loads(text.replace("arn:aws:", "arn:${Partition}:"))
 
 
 def _named(logical: str) -> str:

@@ -278,33 +278,53 @@ def test_the_sweep_finds_each_part_of_the_stack_that_a_caller_silences(account, 
 def test_the_sweep_finds_each_part_that_looks_alive_but_has_another_definition(account, may):
     stack = resources(account.client("cloudformation"))
     named = {found["LogicalResourceId"]: found["PhysicalResourceId"] for found in stack}
-    assert problems(account) == []
-
-    deaf = may("cloudwatch:PutMetricAlarm")("cloudwatch")
+    topic, key, mapping = named["AlarmTopic"], named["AlarmKey"], named["ReconcileFunctionWork"]
     [alarm] = account.client("cloudwatch").describe_alarms(AlarmNames=[named["AlertErrorsAlarm"]])["MetricAlarms"]
-    given = set(deaf.meta.service_model.operation_model("PutMetricAlarm").input_shape.members)
-    before = {key: value for key, value in alarm.items() if key in given}
-    deaf.put_metric_alarm(**before | {"Threshold": 1e9})
-    assert problems(account) == ["alarm AlertErrorsAlarm has another Threshold than its template"]
-    deaf.put_metric_alarm(**before)
-    muted = {"MuteTargets": {"AlarmNames": [named["EventsDeadLetterQueueAlarm"]]}}
+    attributes = account.client("sns").get_topic_attributes(TopicArn=topic)["Attributes"]
+
+    metrics = may("cloudwatch:PutMetricAlarm", "cloudwatch:PutAlarmMuteRule")("cloudwatch")
+    given = set(metrics.meta.service_model.operation_model("PutMetricAlarm").input_shape.members)
+    before = {name: value for name, value in alarm.items() if name in given}
+    metrics.put_metric_alarm(**before | {"Threshold": 1e9})
     schedule = {"Schedule": {"Expression": "cron(0 0 * * *)", "Duration": "PT24H"}}
-    may("cloudwatch:PutAlarmMuteRule")("cloudwatch").put_alarm_mute_rule(Name="quiet", Rule=schedule, **muted)
-    assert problems(account) == ["alarm EventsDeadLetterQueueAlarm is muted by the mute rule quiet"]
-    account.client("cloudwatch").delete_alarm_mute_rule(AlarmMuteRuleName="quiet")
-
-    mappings = may("lambda:UpdateEventSourceMapping", "lambda:UpdateFunctionConfiguration")("lambda")
-    mapping, nothing = named["ReconcileFunctionWork"], {"Filters": [{"Pattern": '{"body": {"nothing": ["x"]}}'}]}
+    muted = {"AlarmNames": [named["EventsDeadLetterQueueAlarm"]]}
+    metrics.put_alarm_mute_rule(Name="quiet", Rule=schedule, MuteTargets=muted)
+    mappings = may("lambda:UpdateEventSourceMapping")("lambda")
+    nothing = {"Filters": [{"Pattern": '{"body": {"nothing": ["x"]}}'}]}
     mappings.update_event_source_mapping(UUID=mapping, FilterCriteria=nothing)
-    assert problems(account) == ["mapping ReconcileFunctionWork has another FilterCriteria than its template"]
-    mappings.update_event_source_mapping(UUID=mapping, FilterCriteria={}, FunctionResponseTypes=[])
-    assert problems(account) == ["mapping ReconcileFunctionWork has another FunctionResponseTypes than its template"]
-    mappings.update_event_source_mapping(UUID=mapping, FunctionResponseTypes=["ReportBatchItemFailures"])
-
-    key = named["AlarmKey"]
+    sns = may("sns:SetTopicAttributes", "sns:PutDataProtectionPolicy")("sns")
+    policy = json.loads(attributes["Policy"])
+    policy["Statement"].append({"Effect": "Deny", "Principal": "*", "Action": "sns:Publish", "Resource": topic})
+    sns.set_topic_attributes(TopicArn=topic, AttributeName="Policy", AttributeValue=json.dumps(policy))
     may("kms:DisableKey")("kms").disable_key(KeyId=key)
-    assert problems(account) == ["key AlarmKey is Disabled, so alarms and alerts reach nobody"]
+    assert sorted(problems(account)[0].split("; ")) == [
+        "alarm AlertErrorsAlarm has another Threshold than its template",
+        "alarm EventsDeadLetterQueueAlarm is muted by the mute rule quiet",
+        "key AlarmKey is Disabled, so alarms and alerts reach nobody",
+        "mapping ReconcileFunctionWork has another FilterCriteria than its template",
+        "the policy of AlarmTopic is not that of its template, so it may refuse alarms and alerts",
+    ]
+
     account.client("kms").enable_key(KeyId=key)
+    sns.set_topic_attributes(TopicArn=topic, AttributeName="Policy", AttributeValue=attributes["Policy"])
+    sns.set_topic_attributes(TopicArn=topic, AttributeName="KmsMasterKeyId", AttributeValue="alias/aws/sns")
+    mappings.update_event_source_mapping(UUID=mapping, FilterCriteria={}, FunctionResponseTypes=[])
+    account.client("cloudwatch").delete_alarm_mute_rule(AlarmMuteRuleName="quiet")
+    metrics.put_metric_alarm(**before)
+    assert sorted(problems(account)[0].split("; ")) == [
+        "AlarmTopic has another key than AlarmKey, so alarms may not reach it",
+        "mapping ReconcileFunctionWork has another FunctionResponseTypes than its template",
+    ]
+
+    sns.set_topic_attributes(
+        TopicArn=topic, AttributeName="KmsMasterKeyId", AttributeValue=attributes["KmsMasterKeyId"]
+    )
+    mappings.update_event_source_mapping(UUID=mapping, FunctionResponseTypes=["ReportBatchItemFailures"])
+    sns.put_data_protection_policy(ResourceArn=topic, DataProtectionPolicy='{"Statement": []}')
+    assert problems(account) == [
+        "AlarmTopic has a data protection policy, which may refuse or change alarms and alerts"
+    ]
+    sns.put_data_protection_policy(ResourceArn=topic, DataProtectionPolicy="")
     assert problems(account) == []
 
 

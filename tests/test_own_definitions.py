@@ -1,4 +1,6 @@
-"""An alarm or an event source mapping that is switched on is compared with its whole definition in the template."""
+"""An alarm, a mapping or a topic that is switched on is compared with its whole definition in the template."""
+
+import json
 
 import boto3
 import pytest
@@ -22,8 +24,6 @@ MAPPING_APART = {
     "UUID", "Enabled",
     # They decide how many messages Lambda reads at once, and how long it waits for more: five minutes at most.
     "BatchSize", "MaximumBatchingWindowInSeconds", "ScalingConfig", "ProvisionedPollerConfig",
-    # The answer then has no filters, but the reason for which Lambda cannot decrypt them, or the filters.
-    "KMSKeyArn",
     # These are about streams, topics of Kafka, and databases.
     "BisectBatchOnFunctionError", "DestinationConfig", "DocumentDBEventSourceConfig", "MaximumRecordAgeInSeconds",
     "MaximumRetryAttempts", "ParallelizationFactor", "SourceAccessConfigurations", "TumblingWindowInSeconds",
@@ -63,6 +63,7 @@ def test_the_deployed_mapping_has_no_problem_and_each_other_value_is_one(logical
     for changes in (
         {"FilterCriteria": {"Filters": [{"Pattern": "{}"}]}},
         {"FilterCriteriaError": {"ErrorCode": "KMS", "Message": "no"}},
+        {"KMSKeyArn": f"arn:aws:kms:{HERE}:{ACCOUNT}:key/mine"},
         {"FunctionName": "other"},
         {"FunctionName": f"{MAPPINGS[logical]['FunctionName']}:version"},
         {"EventSourceArn": f"arn:aws:sqs:{HERE}:{ACCOUNT}:other"},
@@ -73,6 +74,35 @@ def test_the_deployed_mapping_has_no_problem_and_each_other_value_is_one(logical
         },
     ):
         assert "than its template" in EXPECTED.mapping_problem(logical, as_read(logical, **changes)), changes
+
+
+POLICY = next(iter(TEMPLATE.resources("AWS::SNS::TopicPolicy").values()))["PolicyDocument"]
+ALLOWS = {"Effect": "Allow", "Principal": {"AWS": "444455556666"}, "Action": "sns:Subscribe", "Resource": "*"}
+DENIES = {"Effect": "Deny", "Principal": "*", "Action": "sns:Publish", "Resource": "*"}
+
+
+def of_topic(*statements, key="AlarmKey"):
+    """The problem of the topic with these statements in its policy, and this key."""
+    policy = json.dumps({"Version": "2012-10-17", "Id": "any", "Statement": list(statements)})
+    return EXPECTED.topic_problem("AlarmTopic", {"Policy": policy, "KmsMasterKeyId": key})
+
+
+def test_the_deployed_topic_has_no_problem_and_one_that_refuses_alarms_has():
+    alarms_publish, only_alarms = POLICY["Statement"]
+    assert of_topic(alarms_publish, only_alarms) == ""
+    assert of_topic(only_alarms, ALLOWS, alarms_publish) == ""
+    assert of_topic(alarms_publish, only_alarms, key=f"arn:aws:kms:{HERE}:{ACCOUNT}:key/AlarmKey") == ""
+    for statements in (
+        [only_alarms],
+        [alarms_publish],
+        [],
+        [alarms_publish, only_alarms, DENIES],
+        [{**alarms_publish, "Principal": {"Service": "s3.amazonaws.com"}}, only_alarms],
+        [alarms_publish, {**only_alarms, "Condition": {}}],
+    ):
+        assert "is not that of its template" in of_topic(*statements), statements
+    assert "has another key" in of_topic(*POLICY["Statement"], key="alias/aws/sns")
+    assert "is not that of its template" in EXPECTED.topic_problem("AlarmTopic", {"Policy": "{"})
 
 
 @pytest.mark.parametrize(

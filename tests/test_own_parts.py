@@ -11,10 +11,10 @@ from rolewarden.clock import Clock
 from rolewarden.own_parts import CONFIRMATION_SECONDS, DEPLOYMENT_SECONDS, OwnParts, OwnResource
 from rolewarden_local.aws import ACCOUNT_ID
 
-SILENT = ("AlarmTopic", "AlarmTopic has no confirmed mail subscription, so alarms and alerts reach nobody")
+SILENT = ("Topic", "Topic has no confirmed mail subscription, so alarms and alerts reach nobody")
 FILTERED = (
-    "AlarmTopic",
-    "AlarmTopic has no confirmed mail subscription without a filter, so alarms and alerts reach nobody",
+    "Topic",
+    "Topic has no confirmed mail subscription without a filter, so alarms and alerts reach nobody",
 )
 
 
@@ -38,10 +38,10 @@ def topic(aws):
 
 
 def of_topic(topic, age):
-    """The problems of the topic, if the stack's subscription has this age in seconds."""
+    """The problems of a topic that template.yaml does not have, if the stack's subscription has this age in seconds."""
     changed = time.time() - age
     subscription = OwnResource("AlarmSubscription", "AWS::SNS::Subscription", "pending", changed)
-    return list(Parts(OwnResource("AlarmTopic", "AWS::SNS::Topic", topic, changed), subscription).problems())
+    return list(Parts(OwnResource("Topic", "AWS::SNS::Topic", topic, changed), subscription).problems())
 
 
 @pytest.mark.parametrize(

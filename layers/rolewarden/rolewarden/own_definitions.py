@@ -1,7 +1,7 @@
-"""The alarms and event source mappings of template.yaml, and how one of them in AWS differs from its template.
+"""The alarms, the event source mappings and the topic of template.yaml, and how one in AWS differs from its template.
 
-An alarm that notifies the topic can have a threshold that no number reaches, and a mapping that is enabled can have a
-filter that drops each message. So the whole definition is compared, and not only whether the part is switched on.
+A part can be switched on and dead: an alarm with a threshold that no number reaches, a mapping with a filter that drops
+each message, or a topic that refuses every message. So the whole definition is compared.
 `make pages` writes own_definitions.json, with names in place of values as in own_rules.json.
 """
 
@@ -14,7 +14,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from rolewarden.documents import digest
 from rolewarden.own_rules import filled
+
+_KEY = "AlarmKey"
+"""The logical ID of the key of the topic. The stack has none if the customer names a key."""
 
 ALARM_DEFINITION = (
     "Namespace",
@@ -39,9 +43,10 @@ ALARM_DEFINITION = (
 )
 """The properties that decide when an alarm goes off: those of PutMetricAlarm without names, actions and tags."""
 
-MAPPING_DEFINITION = ("EventSourceArn", "FunctionName", "FilterCriteria", "FunctionResponseTypes")
+MAPPING_DEFINITION = ("EventSourceArn", "FunctionName", "FilterCriteria", "FunctionResponseTypes", "KMSKeyArn")
 """The properties that decide which messages a mapping reads, which function gets them, and which of them it deletes.
-Lambda deletes a message that fits no filter, and with FunctionResponseTypes it keeps those that failed:
+Lambda deletes a message that fits no filter, and with FunctionResponseTypes it keeps those that failed. A key hides the
+filters:
 https://docs.aws.amazon.com/lambda/latest/dg/with-sqs-filtering.html"""
 
 
@@ -68,15 +73,38 @@ class OwnDefinitions:
     def mapping_problem(self, logical: str, mapping: Mapping[str, Any]) -> str:
         """The difference between a mapping and template.yaml; empty as for `alarm_problem`."""
         wanted = self._wanted("mappings", logical)
-        # With a key of its own, Lambda answers with the filters or with the reason for which it cannot decrypt them.
+        # Lambda answers with the filters, or with the reason for which it cannot read them.
         filters = (mapping.get("FilterCriteria") or {}).get("Filters") or mapping.get("FilterCriteriaError")
         function = str(mapping.get("FunctionArn", "")).partition(":function:")[2]
         found = {**mapping, "FunctionName": function, "FilterCriteria": filters}
         return self._problem(f"mapping {logical}", MAPPING_DEFINITION, wanted, found)
 
+    def topic_problem(self, logical: str, attributes: Mapping[str, str]) -> str:
+        """The difference between a topic and template.yaml; empty as for `alarm_problem`.
+
+        Further statements that allow something do not count: an operator can let another account subscribe.
+        """
+        wanted = [digest(each) for each in filled(_definitions()["topics"].get(logical, []), self._values)]
+        try:
+            policy = json.loads(attributes.get("Policy") or "{}")
+        except ValueError:
+            policy = {}
+        statements = policy.get("Statement", []) if isinstance(policy, Mapping) else []
+        found = {digest(each): each.get("Effect") for each in statements if isinstance(each, Mapping)}
+        denies = [each for each, effect in found.items() if effect == "Deny" and each not in wanted]
+        if denies or set(wanted) - found.keys():
+            return f"the policy of {logical} is not that of its template, so it may refuse alarms and alerts"
+        key = self.names.get(_KEY, "")
+        if key and attributes.get("KmsMasterKeyId", "").rpartition("/")[2] != key:
+            return f"{logical} has another key than {_KEY}, so alarms may not reach it"
+        return ""
+
+    @property
+    def _values(self) -> dict[str, str]:
+        return {**self.names, "Partition": self.partition, "Account": self.account, "Region": self.region}
+
     def _wanted(self, kind: str, logical: str) -> dict[str, Any]:
-        values = {**self.names, "Partition": self.partition, "Account": self.account, "Region": self.region}
-        return dict(filled(_definitions()[kind].get(logical, {}), values))
+        return dict(filled(_definitions()[kind].get(logical, {}), self._values))
 
     @staticmethod
     def _problem(what: str, keys: tuple[str, ...], wanted: Mapping[str, Any], found: Mapping[str, Any]) -> str:

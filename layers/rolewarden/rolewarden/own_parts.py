@@ -117,10 +117,11 @@ class OwnParts:
             "AWS::Lambda::EventSourceMapping": partial(self._mapping, definitions),
             "AWS::Lambda::Function": self._function,
         }
+        checks["AWS::SNS::Topic"] = partial(self._topic, definitions)
         # Without the parameter AlarmEmail, the owner of the stack decides how the topic reaches people.
         latest = self._clock.now() - CONFIRMATION_SECONDS
         if any(found.kind == "AWS::SNS::Subscription" and found.changed <= latest for found in resources):
-            checks["AWS::SNS::Topic"] = self._topic
+            checks["AWS::SNS::Topic"] = partial(self._heard_topic, definitions)
         alarms = {found.physical: found.logical for found in resources if found.kind == "AWS::CloudWatch::Alarm"}
         for found in resources:
             if found.kind in checks and (problem := _answer(partial(checks[found.kind], found))):
@@ -167,7 +168,20 @@ class OwnParts:
         is_usable = state == "Enabled"
         return "" if is_usable else f"key {resource.logical} is {state}, so alarms and alerts reach nobody"
 
-    def _topic(self, resource: OwnResource) -> str:
+    def _topic(self, definitions: OwnDefinitions, resource: OwnResource) -> str:
+        client = self._aws.client("sns")
+        with translated():
+            attributes = client.get_topic_attributes(TopicArn=resource.physical)["Attributes"]
+            protection = client.get_data_protection_policy(ResourceArn=resource.physical).get("DataProtectionPolicy")
+        if protection:
+            return f"{resource.logical} has a data protection policy, which may refuse or change alarms and alerts"
+        return definitions.topic_problem(resource.logical, attributes)
+
+    def _heard_topic(self, definitions: OwnDefinitions, resource: OwnResource) -> str:
+        return self._unheard(resource) or self._topic(definitions, resource)
+
+    def _unheard(self, resource: OwnResource) -> str:
+        """Why the messages of a topic reach nobody by mail; empty if they do."""
         client = self._aws.client("sns")
         with translated():
             pages = client.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=resource.physical)

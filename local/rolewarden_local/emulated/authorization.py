@@ -389,7 +389,8 @@ def _asked(request: Request) -> Iterable[_Ask]:
         return _of_iam(request, action)
     if request.service == "sns":
         # A call about a subscription is authorized on its topic, whose ARN the ARN of the subscription begins with.
-        topic = request.parameter("TopicArn") or request.parameter("SubscriptionArn").rpartition(":")[0]
+        topic = request.parameter("TopicArn") or request.parameter("ResourceArn")
+        topic = topic or request.parameter("SubscriptionArn").rpartition(":")[0]
         return [_Ask(action, topic or "*")]
     if request.service == "dynamodb":
         return _of_dynamodb(request, action)
