@@ -452,6 +452,10 @@ def own_parts(staff, template):
     # A sweep reads subscriptions only if the stack has had one for days. Without the parameter AlarmEmail, it has none.
     subscription = next(iter(stack["_resources"].values())) | {"ResourceType": "AWS::SNS::Subscription"}
     stack["_resources"]["AlarmTopicMail"] = subscription | {"LogicalResourceId": "AlarmTopicMail"}
+    stack["_resources"]["AlarmKey"]["PhysicalResourceId"] = "AlarmKey"
+    for logical, found in stack["_resources"].items():
+        if found["ResourceType"] == "AWS::Lambda::Function" and logical != "EnforceFunction":
+            put_function((), logical)
     # The rules of this world have no targets, its topic has no policy, and it has no alarms.
     problems = dict(staff.function("Sweep").sweeper.parts.problems())
     assert "does not send to" in problems["EnforceFunctionRoles"]

@@ -87,9 +87,9 @@ def show_status(out: Console, found: Status) -> None:
     if found.lost:
         grid.add_row("lost", Text(f"{' and '.join(found.lost)} deleted: {RESTORE}", "bold red"))
     grid.add_row("last sweep", _last_sweep(found))
-    grid.add_row("account", str(len(found.account_findings)) if found.account_findings else "no finding")
     for entry in found.account_findings:
-        grid.add_row("", lines(Text.assemble((entry.reason, "bold"), f"  {entry.message}"), entry.recommendation))
+        text = Text.assemble((entry.reason, "bold red"), f"  {entry.message}")
+        grid.add_row("account", lines(text, *filter(None, [entry.recommendation])))
     grid.add_row("coverage", _coverage(found))
     grid.add_row("remediated", f"{counted(found.remediated_last_day, 'time')} in the last day")
     grid.add_row("contested", str(len(found.contested)) if found.contested else "none")

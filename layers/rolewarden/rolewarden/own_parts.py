@@ -181,7 +181,7 @@ class OwnParts:
         return self._unheard(resource) or self._topic(definitions, resource)
 
     def _unheard(self, resource: OwnResource) -> str:
-        """Why the messages of a topic reach nobody by mail; empty if they do."""
+        """The problem of a topic whose messages reach nobody by mail; empty if they reach somebody."""
         client = self._aws.client("sns")
         with translated():
             pages = client.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=resource.physical)
