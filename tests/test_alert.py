@@ -190,6 +190,19 @@ def test_the_alert_of_a_deleted_guardrail_says_that_it_was_created_again():
     )
 
 
+def test_the_alert_of_a_change_that_was_undone_says_that_the_policy_is_right_again():
+    alert = alert_of("finding_policy_restored", remediation="undone")
+    assert alert.headline == "Rolewarden: guardrail no-generative-ai was changed and is restored"
+    assert rows(alert)["Done"].startswith("nothing: the policy was as guardrails.yaml says again")
+
+
+def test_the_alert_of_a_replayed_record_names_the_replay():
+    event = sample("self_update_table")
+    assert "Replayed" not in rows(compose(event, "aws"))
+    alert = compose({**event, "replay-name": "again\nWho: me"}, "aws")
+    assert 'by the replay "again Who: me"' in rows(alert)["Replayed"]
+
+
 def test_the_alert_of_a_contested_role_names_every_actor():
     alert = alert_of("finding_role_contested")
     assert alert.headline == "Rolewarden: role CanvasAnalytics is contested: restored 3 times"

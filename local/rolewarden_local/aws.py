@@ -30,6 +30,7 @@ from rolewarden_local.emulated import (
     buses,
     cloudformation,
     cloudtrail,
+    constraints,
     delivery,
     execution,
     faults,
@@ -51,6 +52,7 @@ from rolewarden_local.emulated import (
     stacksets,
     stale,
     subscriptions,
+    tables,
     tagging,
     targets,
     trail,
@@ -538,6 +540,8 @@ class LocalAws:
             if access.is_void(access_key):
                 message = "The security token included in the request is invalid"
                 return faults.refusal(service, "InvalidClientTokenId", message, 403)
+            if refusal := constraints.refusal(service, operation, method, path, headers, body, params):
+                return refusal
             request = authorization.Request(
                 service, operation, method, path, headers, body, params, access_key, account, region, request_id
             )
@@ -635,9 +639,11 @@ def _install(aws: LocalAws) -> None:
     buses.install_buses()
     targets.install_targets()
     app_images.install_app_images()
+    constraints.install_constraints()
     trail.install_trail(aws.events)
     regions.install_regions()
     subscriptions.install_subscriptions()
+    tables.install_tables()
 
     original = app._dispatch_service_request
 
