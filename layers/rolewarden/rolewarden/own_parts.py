@@ -229,7 +229,7 @@ class OwnParts:
         pages = client.get_paginator("list_alarm_mute_rules")
         found = {}
         with translated():
-            if not any(page["AlarmMuteRuleSummaries"] for page in pages.paginate(Statuses=_MUTING)):
+            if not alarms or not any(page["AlarmMuteRuleSummaries"] for page in pages.paginate(Statuses=_MUTING)):
                 return {}
             for name, logical in alarms.items():
                 listed = [
