@@ -91,6 +91,8 @@ def test_the_deployed_topic_has_no_problem_and_one_that_refuses_alarms_has():
     alarms_publish, only_alarms = POLICY["Statement"]
     assert of_topic(alarms_publish, only_alarms) == ""
     assert of_topic(only_alarms, ALLOWS, alarms_publish) == ""
+    everybody = {**only_alarms, "Principal": {"AWS": ["*"]}, "Action": ["SNS:Publish"]}
+    assert of_topic(alarms_publish, everybody) == ""
     assert of_topic(alarms_publish, only_alarms, key=f"arn:aws:kms:{HERE}:{ACCOUNT}:key/AlarmKey") == ""
     for statements in (
         [only_alarms],

@@ -161,3 +161,29 @@ def test_an_alarm_that_a_mute_rule_silences_changes_its_state_and_notifies_nobod
     parts = [OwnResource(name.title(), "AWS::CloudWatch::Alarm", name, 0) for name in ("heard", "muted")]
     found = dict(Parts(OwnResource("Topic", "AWS::SNS::Topic", topic, 0), *parts).problems())
     assert found == {"Muted": "alarm Muted is muted by the mute rule quiet"}
+
+
+@pytest.mark.parametrize(
+    ("operation", "code", "problems"),
+    [
+        ("ListAlarmMuteRules", "InvalidAction", []),
+        ("ListAlarmMuteRules", "AccessDenied", ["alarms"]),
+        ("GetDataProtectionPolicy", "InvalidAction", []),
+        ("GetDataProtectionPolicy", "AuthorizationError", []),
+    ],
+)
+def test_a_call_that_the_region_lacks_is_no_problem(aws, topic, operation, code, problems):
+    boto3.client("cloudwatch").put_metric_alarm(
+        AlarmName="a",
+        Namespace="n",
+        MetricName="m",
+        Statistic="Sum",
+        Period=60,
+        EvaluationPeriods=1,
+        Threshold=0,
+        ComparisonOperator="GreaterThanThreshold",
+        AlarmActions=[topic],
+    )
+    parts = Parts(OwnResource("Topic", "AWS::SNS::Topic", topic, 0), OwnResource("A", "AWS::CloudWatch::Alarm", "a", 0))
+    with aws.failing(operation, code, status=400):
+        assert [logical for logical, _ in parts.problems()] == problems

@@ -84,13 +84,13 @@ class OwnDefinitions:
 
         Further statements that allow something do not count: an operator can let another account subscribe.
         """
-        wanted = [digest(each) for each in filled(_definitions()["topics"].get(logical, []), self._values)]
+        wanted = [_meaning(each) for each in filled(_definitions()["topics"].get(logical, []), self._values)]
         try:
             policy = json.loads(attributes.get("Policy") or "{}")
         except ValueError:
             policy = {}
         statements = policy.get("Statement", []) if isinstance(policy, Mapping) else []
-        found = {digest(each): each.get("Effect") for each in statements if isinstance(each, Mapping)}
+        found = {_meaning(each): each.get("Effect") for each in statements if isinstance(each, Mapping)}
         denies = [each for each, effect in found.items() if effect == "Deny" and each not in wanted]
         if denies or set(wanted) - found.keys():
             return f"the policy of {logical} is not that of its template, so it may refuse alarms and alerts"
@@ -110,6 +110,14 @@ class OwnDefinitions:
     def _problem(what: str, keys: tuple[str, ...], wanted: Mapping[str, Any], found: Mapping[str, Any]) -> str:
         differing = [key for key in keys if (wanted.get(key) or None) != (found.get(key) or None)]
         return f"{what} has another {' and '.join(differing)} than its template" if wanted and differing else ""
+
+
+def _meaning(statement: Mapping[str, Any]) -> str:
+    """A digest of a statement that does not depend on the two forms of everybody, and on the case of actions."""
+    everybody = {"Principal": {"AWS": "*"}} if statement.get("Principal") == "*" else {}
+    action = statement.get("Action", "")
+    actions = [str(each).lower() for each in (action if isinstance(action, list) else [action])]
+    return digest({**statement, **everybody, "Action": actions})
 
 
 def _with_defaults(alarm: Mapping[str, Any]) -> dict[str, Any]:

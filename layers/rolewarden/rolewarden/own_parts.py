@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from rolewarden.aws import Aws
 from rolewarden.aws_errors import translated
@@ -19,6 +19,7 @@ from rolewarden.errors import Gone, Refused
 from rolewarden.links import LinkReader
 from rolewarden.own_definitions import OwnDefinitions
 from rolewarden.own_rules import OwnRules
+from rolewarden.verdicts import Reason
 
 _ENABLED = frozenset({"Creating", "Enabling", "Enabled", "Updating"})
 """The states of an event source mapping that reads its queue, or is about to."""
@@ -172,8 +173,7 @@ class OwnParts:
         client = self._aws.client("sns")
         with translated():
             attributes = client.get_topic_attributes(TopicArn=resource.physical)["Attributes"]
-            protection = client.get_data_protection_policy(ResourceArn=resource.physical).get("DataProtectionPolicy")
-        if protection:
+        if _known(lambda: client.get_data_protection_policy(ResourceArn=resource.physical).get("DataProtectionPolicy")):
             return f"{resource.logical} has a data protection policy, which may refuse or change alarms and alerts"
         return definitions.topic_problem(resource.logical, attributes)
 
@@ -225,21 +225,39 @@ class OwnParts:
 
         DescribeAlarms does not show the rule, and the list of rules does not name their alarms.
         """
-        client = self._aws.client("cloudwatch")
-        pages = client.get_paginator("list_alarm_mute_rules")
-        found = {}
+        pages = self._aws.client("cloudwatch").get_paginator("list_alarm_mute_rules")
+
+        def rules(**of_alarm: str) -> list[str]:
+            return [
+                rule["AlarmMuteRuleArn"].rpartition(":")[2]
+                for page in pages.paginate(Statuses=_MUTING, **of_alarm)
+                for rule in page["AlarmMuteRuleSummaries"]
+            ]
+
+        if not alarms or not _known(rules):
+            return {}
         with translated():
-            if not alarms or not any(page["AlarmMuteRuleSummaries"] for page in pages.paginate(Statuses=_MUTING)):
-                return {}
-            for name, logical in alarms.items():
-                listed = [
-                    rule["AlarmMuteRuleArn"].rpartition(":")[2]
-                    for page in pages.paginate(AlarmName=name, Statuses=_MUTING)
-                    for rule in page["AlarmMuteRuleSummaries"]
-                ]
-                if listed:
-                    found[name] = f"alarm {logical} is muted by the mute rule {', '.join(listed)}"
-        return found
+            listed = {name: rules(AlarmName=name) for name in alarms}
+        return {
+            name: f"alarm {alarms[name]} is muted by the mute rule {', '.join(found)}"
+            for name, found in listed.items()
+            if found
+        }
+
+
+def _known(read: Callable[[], Any]) -> Any:
+    """The answer of a call; None if the region does not have the call.
+
+    SNS has no data protection for some accounts and regions, and a region can lack the mute rules of CloudWatch. Raises
+    Refused for a denied call, and RetryLater.
+    """
+    try:
+        with translated():
+            return read()
+    except Refused as refused:
+        if refused.reason is Reason.ACCESS_DENIED:
+            raise
+        return None
 
 
 def _answer(check: Callable[[], str]) -> str:
