@@ -34,6 +34,7 @@ from rolewarden_local.emulated import (
     delivery,
     execution,
     faults,
+    forks,
     functions,
     iam,
     layers,
@@ -656,6 +657,7 @@ def _install(aws: LocalAws) -> None:
     ).install()
     functions.install_functions()
     layers.install_layers()
+    forks.install_forks()
     delivery.install_delivery()
     loops.install_loops()
 
