@@ -62,8 +62,12 @@ def forward(account: str, region: str, *about: str) -> None:
 def organized(aws: LocalAws, template: Template) -> Company:
     """Make the seeded account the central account of an organization, with MEMBER in UNIT, and cover the member."""
     company = Company(aws, template)
-    company.organize(MEMBER)
-    _make_stack_set()
+
+    def begin() -> None:
+        company.organize(MEMBER)
+        _make_stack_set()
+
+    company.once("organized", begin)
     company._made = aws.mark()
     return company.cover()
 
@@ -122,7 +126,7 @@ class Company(World):
 
     def swept(self) -> Self:
         """Sweep all accounts, before anything else is done in this Company. The functions are cold then."""
-        return self._once("swept", self.everything)
+        return self.once("swept", self.everything)
 
     def everything(self, event: dict[str, Any] | None = None) -> list[dict[str, Any]]:
         """Sweep all accounts, process all messages of the sweep, and return the outcomes."""
