@@ -125,6 +125,18 @@ def test_a_layer_whose_module_starts_a_thread_is_not_shared(started):
     assert answer(process).startswith("[1, ")
 
 
+def test_a_copy_whose_layer_does_not_end_its_import_is_a_new_python_that_holds_up_no_other_one(
+    started, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(forks, "PATIENCE", 0.1)
+    end = tmp_path / "end"
+    layer = f"import pathlib\nMADE = 1\nwhile not pathlib.Path({str(end)!r}).exists(): pass\n"
+    processes = [started(layer), started(layer)]
+    assert [is_fork(process) for process in processes] == [False, False]
+    end.touch()
+    assert [answer(process)[:4] for process in processes] == ["[1, ", "[1, "]
+
+
 def test_a_copy_whose_layer_cannot_be_imported_fails_with_the_error(started):
     process = started("raise ValueError('no such setting')\n")
     assert is_fork(process)

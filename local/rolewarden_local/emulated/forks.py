@@ -39,6 +39,9 @@ LAYERS: Final = "_LAMBDA_LAYERS_DIRS"
 _READ_AT_START: Final = ("PYTHON", "LC_", "LANG", "TZ", "SSL_", "OPENSSL_")
 """Prefixes of variables that Python and its libraries read outside of `os.environ`, so that no note names them."""
 
+PATIENCE: Final = 60.0
+"""Seconds after which a process that imports the modules of layers is ended. Later copies are then a new Python."""
+
 _CAN_FORK: Final = sys.platform == "linux"
 """Whether a process can be forked after it imported botocore. The network settings of macOS forbid it."""
 
@@ -124,6 +127,7 @@ class _Importer:
     def __init__(self, layers: str) -> None:
         self._lock = threading.Lock()
         ours, theirs = socket.socketpair()
+        ours.settimeout(PATIENCE)
         self._socket = ours
         with theirs:
             self._process = subprocess.Popen(
@@ -150,7 +154,8 @@ class _Importer:
                 socket.send_fds(self._socket, [len(request).to_bytes(8, "big")], of_child)
                 self._socket.sendall(request)
                 pid = int.from_bytes(self._socket.recv(8, socket.MSG_WAITALL), "big")
-        except OSError:  # The parent has ended.
+        except OSError:  # The process has ended, or a module of a layer does not end its import.
+            self._process.kill()
             pid = 0
         finally:
             for descriptor in of_child:
