@@ -55,9 +55,7 @@ def _central(region: str) -> Template:
 def _forwarder(name: str, account: str, stack_region: str) -> Template:
     stack_set = _central(stack_region).resources("AWS::CloudFormation::StackSet")[name]
     given = {each["ParameterKey"]: each["ParameterValue"] for each in stack_set["Parameters"]}
-    return Template(
-        ROOT / "forwarder.yaml", region=HERE, account=account, parameters=given, stack="StackSet-*", physical=_named
-    )
+    return Template(ROOT / "forwarder.yaml", region=HERE, account=account, parameters=given, physical=_named)
 
 
 def _rules(template: Template, account: str, region: str) -> dict[str, Any]:
@@ -67,8 +65,7 @@ def _rules(template: Template, account: str, region: str) -> dict[str, Any]:
     text = text.replace(account, "${Account}").replace(region, "${Region}").replace("arn:aws:", "arn:${Partition}:")
     if account == MEMBER:
         text = text.replace("${ForwardRole}", "rolewarden-forward-${Region}")
-    # The ID of the stack of a StackSet is not known to the central account.
-    text = text.replace("/1f357b5b", "/*").replace("${Undelivered}", "rolewarden-undelivered")
+    text = text.replace("${Undelivered}", "rolewarden-undelivered")
     return dict(json.loads(text))
 
 

@@ -17,6 +17,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 from botocore.client import ClientCreator
 from botocore.loaders import JSONFileLoader
 from hypothesis import HealthCheck, settings
@@ -45,6 +46,20 @@ settings.load_profile("unhurried")
 # jsonschema, which the SAM translator imports, checks the formats of RFC 3987 if it can import this package. The import
 # builds a grammar in more than a second, and no schema of the tests has these formats.
 sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
+
+
+class _QuickLoader(yaml.CSafeLoader):
+    """The loader that `yaml.safe_load` uses, with libyaml as its parser. PyYAML's own takes ten times as long."""
+
+
+def _safe_load(stream: Any) -> Any:
+    # The SAM translator adds the functions of CloudFormation to the other loader.
+    _QuickLoader.yaml_constructors = yaml.SafeLoader.yaml_constructors
+    _QuickLoader.yaml_multi_constructors = yaml.SafeLoader.yaml_multi_constructors
+    return yaml.load(stream, _QuickLoader)  # noqa: S506
+
+
+yaml.safe_load = _safe_load
 
 
 # A session of boto3 reads the model of each service from a file of up to a megabyte. Each command makes its own

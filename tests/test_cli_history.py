@@ -4,8 +4,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from rolewarden.policies import policy_arn
+from rolewarden_cli import stack
 from rolewarden_cli.history import UnreadableTimeError, parsed_time
+from rolewarden_cli.stack import StackRules
 from rolewarden_cli.status import ContestedRole, Status, SweepSeen
+from rolewarden_local.aws import ACCOUNT_ID
 
 from tests.commands import json_answer, rolewarden
 from tests.publishing import PUBLISHED
@@ -147,3 +151,35 @@ def test_the_status_names_each_condition_that_holds(change, holding):
 @pytest.mark.parametrize("command", ["history", "status"])
 def test_the_output_fits_eighty_columns(lived, command):
     assert max(map(len, rolewarden(command).stdout.splitlines())) <= 80
+
+
+def test_the_coverage_counts_the_roles_of_now_and_not_those_of_the_last_sweep(lived):
+    """A role that came after the sweep and cannot be protected takes nothing from the roles that are protected."""
+    role = lived.role("CanvasNew")
+    for number in range(1, 11):
+        arn = f"arn:aws:iam::{ACCOUNT_ID}:policy/team-policy-{number:02}"
+        lived.iam.attach_role_policy(RoleName="CanvasNew", PolicyArn=arn)
+    lived.sagemaker.create_user_profile(
+        DomainId="d-research0001", UserProfileName="new", UserSettings={"ExecutionRole": role}
+    )
+    lived.enforce(lived.event("CreateUserProfile"))
+    found = json_answer("status", exit_code=2)
+    assert {entry["about"] for entry in found["unenforceable"]} == {"CanvasFull", "CanvasNew"}
+    assert (found["governed"], found["covered"]) == (8, 6)
+    shown = rolewarden("status").stdout
+    assert "6 of 8 governed roles are protected" in shown
+    assert "found 7 of 7 roles unprotected" in shown
+
+
+def test_surplus_that_was_detached_since_the_last_sweep_is_not_in_the_status(lived, monkeypatch):
+    monkeypatch.setattr(stack, "asked", lambda *_: StackRules.SAME)  # The stack of this test has no functions to ask.
+    lived.iam.attach_role_policy(RoleName="BuildServer", PolicyArn=policy_arn("no-generative-ai", "aws", ACCOUNT_ID))
+    lived.sweep()
+    before = json_answer("status", exit_code=2)
+    assert (before["surplus_roles"], "BuildServer" in rolewarden("status").stdout) == (1, True)
+    done = rolewarden("detach", "--yes")
+    assert done.exit_code == 0, done.output
+    after = json_answer("status", exit_code=2)
+    assert (after["surplus_roles"], after["unused_policies"]) == (0, 0)
+    assert "surplus        none" in rolewarden("status").stdout
+    assert rolewarden("status", "--fail-on", "surplus").exit_code == 0
