@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import boto3
 import pytest
 from rolewarden.policies import policy_arn
 from rolewarden_cli import stack
@@ -114,6 +115,22 @@ def test_a_resolved_finding_is_not_in_the_status(lived):
     assert found["covered"] == 7
 
 
+def test_the_status_does_not_say_that_a_stack_works_that_hears_no_events(lived):
+    """The roles are protected, but nothing says so any more before the next sweep."""
+    lived.iam.detach_role_policy(RoleName="CanvasFull", PolicyArn="arn:aws:iam::111122223333:policy/team-policy-01")
+    boto3.client("cloudtrail").stop_logging(Name="management-events")
+    lived.sweep()
+    found = json_answer("status", exit_code=2)
+    assert found["unenforceable"] == []
+    [finding] = found["account_findings"]
+    assert finding["reason"] == "events do not arrive"
+    assert "management-events is stopped" in finding["message"]
+    assert "events do not arrive" in rolewarden("status").stdout
+    boto3.client("cloudtrail").start_logging(Name="management-events")
+    lived.sweep()
+    assert json_answer("status")["account_findings"] == []
+
+
 def test_the_status_names_the_actors_of_a_contested_role(lived):
     for _ in range(2):
         lived.enforce(lived.detach("CanvasRosa", "only-nova-and-sonnet"))
@@ -140,6 +157,7 @@ WELL = Status("111122223333", "us-east-1", NOW, SWEPT, None, 3, 0, (), (), 0)
         ({"last_sweep": SweepSeen(NOW, {"roles": 3}, missed=True)}, {"sweep"}),
         ({"contested": (ContestedRole("CanvasRosa", 3, NOW, ()),)}, {"contested"}),
         ({"unenforceable": (object(),)}, {"unprotected"}),
+        ({"account_findings": (object(),)}, {"account"}),
         ({"last_sweep": SweepSeen(NOW, {"roles": 3, "surplus": 1}, missed=False)}, {"surplus"}),
     ],
 )

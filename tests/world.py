@@ -196,7 +196,7 @@ class World(Assembled):
 
         If it is the first step in this World, the functions are cold after it, and the log does not have its calls.
         """
-        return self._once("protected", self._protect)
+        return self.once("protected", self._protect)
 
     def _protect(self) -> None:
         for binding in list(self.bindings.all()):
@@ -206,9 +206,9 @@ class World(Assembled):
 
     def swept(self) -> Self:
         """Sweep and process the messages, before anything else is done in this World. The functions are cold then."""
-        return self._once("swept", self.sweep)
+        return self.once("swept", self.sweep)
 
-    def _once(self, name: str, step: Callable[[], object]) -> Self:
+    def once(self, name: str, step: Callable[[], object]) -> Self:
         """Take a step, or restore the account of another World after it.
 
         Nothing may have been done yet in this World, and the other one had the same rules and settings. The functions

@@ -33,6 +33,7 @@ from rolewarden_local.emulated import (
     delivery,
     execution,
     faults,
+    forks,
     functions,
     iam,
     layers,
@@ -660,6 +661,7 @@ def _install(aws: LocalAws) -> None:
     ).install()
     functions.install_functions()
     layers.install_layers()
+    forks.install_forks()
     delivery.install_delivery()
     loops.install_loops()
 
