@@ -128,7 +128,7 @@ def test_a_layer_whose_module_starts_a_thread_is_not_shared(started):
 def test_a_copy_whose_layer_does_not_end_its_import_is_a_new_python_that_holds_up_no_other_one(
     started, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(forks, "PATIENCE", 0.1)
+    monkeypatch.setattr(forks, "ANSWER_SECONDS", 0.1)
     end = tmp_path / "end"
     layer = f"import pathlib\nMADE = 1\nwhile not pathlib.Path({str(end)!r}).exists(): pass\n"
     processes = [started(layer), started(layer)]
