@@ -246,6 +246,14 @@ def test_a_format_and_an_option_for_something_else_are_one_line(
     assert not Path("r.csv").exists()
 
 
+def test_a_text_of_a_file_is_no_link_in_a_result() -> None:
+    """A viewer of SARIF makes a link of this form, with the text in the brackets in place of the address."""
+    message = "`[approved](https://evil.example)` is not a model ID"
+    result = SarifResult("check/error", SarifLevel.ERROR, message, Path("guardrails.yaml"), 1)
+    [found] = json.loads(sarif_text([result]))["runs"][0]["results"]
+    assert found["message"]["text"] == "`[approved] (https://evil.example)` is not a model ID"
+
+
 def test_a_result_keeps_its_fingerprint_when_its_line_moves() -> None:
     def fingerprint(**more: Any) -> Any:
         result = SarifResult("check/error", SarifLevel.ERROR, "wrong", RULES, **more)

@@ -14,13 +14,13 @@ from rolewarden.contest import Contest
 from rolewarden.errors import Gone, Refused, RetryLater
 from rolewarden.names import folded
 from rolewarden.needs import EXEMPTION_OF
-from rolewarden.own_events import RoleFinding, RoleRemediated, SubjectFinding, SurplusDetached
+from rolewarden.own_events import AccountFinding, RoleFinding, RoleRemediated, SubjectFinding, SurplusDetached
 from rolewarden.policies import policy_arn
 from rolewarden.progress import RecordedProgress
 from rolewarden.reconcile import POLICIES_PER_ROLE
 from rolewarden.record import ACCOUNT_WIDE
 from rolewarden.reported import KEPT_SECONDS
-from rolewarden.verdicts import Remediation, Verdict
+from rolewarden.verdicts import Reason, Remediation, Verdict
 
 from rolewarden_cli.answers import HIDDEN, shown
 from rolewarden_cli.commands import held_anywhere, is_open
@@ -36,6 +36,12 @@ FINDING_LIFETIME = timedelta(seconds=KEPT_SECONDS, days=1)
 
 OLD_AFTER = timedelta(hours=3)
 """The age from which on the output marks the last sweep as old. HeartbeatAlarm uses the schedule instead."""
+
+OF_ACCOUNT = frozenset(
+    reason.value
+    for reason in (Reason.UNHEARD, Reason.NOT_DELEGATED, Reason.NOT_ENTERED, Reason.OUTSIDE, Reason.NOT_PREVENTED)
+)
+"""The reasons of findings about an account that each sweep, or the reading of all regions, decides again."""
 
 OVERDUE = timedelta(days=2)
 """The age of the last sweep from which on it is overdue: twice the longest interval between sweeps."""
@@ -83,6 +89,8 @@ class Status:
     - `measured`: how long a role stays unprotected, as drills measured it.
     - `unenforceable`: the newest entry of each role, subject and exemption, if it is an unresolved finding.
     - `observed`: the newest entry of each role that lacks only guardrails in observe mode. This is no finding to solve.
+    - `account_findings`: the newest entry about each broken link of the event path, each region that is not covered,
+      and service control policies that are not in effect, if it is unresolved.
     - `since_observing`: the events that Rolewarden would have remediated; None without a guardrail in observe mode.
     - `sweeps`: the sweeps of the last week, oldest first.
     - `detached`: the roles from which surplus policies were detached since the last sweep began.
@@ -102,6 +110,7 @@ class Status:
     measured: Latencies = field(default_factory=Latencies)
     lost: tuple[str, ...] = ()
     observed: tuple[Entry, ...] = ()
+    account_findings: tuple[Entry, ...] = ()
     since_observing: ObservedEvents | None = None
     sweeps: tuple[SweepSeen, ...] = field(default=(), metadata=HIDDEN)
     detached: tuple[str, ...] = field(default=(), metadata=HIDDEN)
@@ -161,6 +170,7 @@ class Status:
         return {
             "contested": bool(self.contested),
             "unprotected": bool(self.unenforceable),
+            "account": bool(self.account_findings),
             "observed": bool(self.observed or self.observes),
             "sweep": not is_swept,
             "unreached": False,
@@ -290,6 +300,7 @@ def read_status(connection: Connection, now: datetime, *, shared: Recorded | Non
         shared.measured_in(connection.account),
         tuple(lost),
         tuple(entry for entry in newest.values() if _is_wrong(entry) and _is_observed(entry)),
+        tuple(entry for entry in newest.values() if _is_of_account(entry)),
         _since_observing(connection, recorded, last) if last and last.observed else None,
         tuple(sweeps),
         _detached_since(last, entries) if last else (),
@@ -364,6 +375,11 @@ def _is_wrong(entry: Entry) -> bool:
     if entry.kind not in {RoleFinding.detail_type, SubjectFinding.detail_type} and not about_exemption:
         return False
     return entry.verdict in {Verdict.UNENFORCEABLE, Verdict.DRIFTED}
+
+
+def _is_of_account(entry: Entry) -> bool:
+    """Whether events may not arrive from an account, or what the account has is not covered."""
+    return entry.kind == AccountFinding.detail_type and entry.reason in OF_ACCOUNT
 
 
 def _is_observed(entry: Entry) -> bool:

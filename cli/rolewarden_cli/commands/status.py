@@ -33,7 +33,7 @@ def run_status(
     fail_on: FailOn = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the state of the deployed stack: last sweep, coverage, contested and unenforceable roles.
+    """Show the state of the deployed stack: last sweep, findings, coverage, contested and unenforceable roles.
 
     The last lines show how long a role stays unprotected here. Drills measured these seconds in the last 30 days.
 
@@ -87,6 +87,9 @@ def show_status(out: Console, found: Status) -> None:
     if found.lost:
         grid.add_row("lost", Text(f"{' and '.join(found.lost)} deleted: {RESTORE}", "bold red"))
     grid.add_row("last sweep", _last_sweep(found))
+    for entry in found.account_findings:
+        text = Text.assemble((entry.reason, "bold red"), f"  {entry.message}")
+        grid.add_row("account", lines(text, *filter(None, [entry.recommendation])))
     grid.add_row("coverage", _coverage(found))
     grid.add_row("remediated", f"{counted(found.remediated_last_day, 'time')} in the last day")
     grid.add_row("contested", str(len(found.contested)) if found.contested else "none")

@@ -272,7 +272,7 @@ class AccountReport:
 
     @property
     def drift(self) -> tuple[Entry, ...]:
-        """The history without drills and changes of the rules."""
+        """The history without drills, deployments and changes of the rules."""
         return tuple(entry for entry in self.history if entry.kind not in NO_DRIFT)
 
     def without_actors(self) -> AccountReport:
