@@ -135,7 +135,7 @@ def _show_boundaries(found: FixedBoundaries, out: Path | None, as_json: bool) ->
 def _notes(prevention: Prevention, partition: str) -> list[str]:
     policies = prevention.policies
     lines = [f"{policy.name}: {len(policy.text):,} of {SCP_SIZE:,} characters" for policy in policies]
-    taken = f"{counted(len(policies), 'SCP')} of the {SLOTS} that a root, unit or account can have"
+    taken = f"{counted(len(policies), 'SCP')} of the {SLOTS} that a root, OU or account can have"
     if not policies:
         lines.append("every guardrail is in observe mode, so the SCP would deny nothing: write `mode: enforce`")
     elif len(policies) > FREE_SLOTS:
