@@ -473,7 +473,7 @@ def roles_of_a_sweep(staff):
     world.queued()
     works = Works(tuple(Work(RoleKey(ACCOUNT_ID, name), ACCOUNT_ID, SWEEP) for name in names))
     enforcer = staff.function("Reconcile").enforcer
-    with pytest.MonkeyPatch.context() as patch, enforcer.together():
+    with pytest.MonkeyPatch.context() as patch, enforcer.recorder.together():
         patch.setattr(enforce, "SHARED_FROM", 1)
         enforcer.handle_message(works.as_dict())
     assert [world.attached(name) for name in names] == [{"a"}, {"b"}]

@@ -70,7 +70,7 @@ def works(*names, rows=()):
 
 def evaluated(world, names):
     """Evaluate these roles as one message of a sweep, and return the outcomes by role."""
-    with world.enforcer.together():
+    with world.enforcer.recorder.together():
         answer = world.enforcer.handle_message(Works(works(*names)).as_dict())
     return {outcome["role"]: outcome for outcome in answer["outcomes"]}
 
@@ -166,14 +166,14 @@ def test_a_role_that_has_its_policies_is_listed_and_not_recorded_as_remediated(t
 
 
 def test_a_second_message_about_the_same_roles_in_one_invocation_records_nothing(team):
-    with team.enforcer.together():
+    with team.enforcer.recorder.together():
         for _ in range(2):
             team.enforcer.handle_message(Works(works(*ORDINARY)).as_dict())
     assert all(len(remediated(team, role)) == 1 for role in ORDINARY)
 
 
 def test_a_policy_that_was_detached_during_an_invocation_is_attached_again(team):
-    with team.enforcer.together():
+    with team.enforcer.recorder.together():
         team.enforcer.handle_message(Works(works(*ORDINARY)).as_dict())
         detach_all(ORDINARY)
         team.enforcer.handle_message(Works(works(*ORDINARY)).as_dict())
@@ -183,7 +183,7 @@ def test_a_policy_that_was_detached_during_an_invocation_is_attached_again(team)
 @pytest.mark.parametrize(("seconds", "lists"), [(0, 2), (READ_SECONDS + 1, 4)])
 def test_a_read_is_made_again_after_some_seconds(team, seconds, lists):
     def twice():
-        with team.enforcer.together():
+        with team.enforcer.recorder.together():
             team.enforcer.handle_message(Works(works(*ORDINARY)).as_dict())
             team.wait(seconds)
             team.enforcer.handle_message(Works(works(*ORDINARY)).as_dict())
@@ -191,10 +191,14 @@ def test_a_read_is_made_again_after_some_seconds(team, seconds, lists):
     assert calls_of(team, twice)["ListEntitiesForPolicy"] == lists
 
 
-def test_the_next_invocation_makes_its_own_reads(team):
-    for _ in range(2):
-        calls = calls_of(team, lambda: evaluated(team, ORDINARY))
-        assert calls["ListEntitiesForPolicy"] == 2
+@pytest.mark.parametrize(("seconds", "lists"), [(0, 0), (READ_SECONDS + 1, 2)])
+def test_the_next_invocation_uses_a_read_for_some_seconds(team, seconds, lists):
+    evaluated(team, ORDINARY)
+    detach_all(ORDINARY)
+    team.wait(seconds)
+    calls = calls_of(team, lambda: evaluated(team, ORDINARY))
+    assert calls["ListEntitiesForPolicy"] == lists
+    assert all(team.attached(role) == {"strict", "extra"} for role in ORDINARY)
 
 
 @pytest.mark.parametrize("more", ["fallback: boundary\n", "hold: suspicious\n"])

@@ -308,7 +308,7 @@ class World(Assembled):
         bodies = self.queued()
         outcomes: list[dict[str, Any]] = []
         for start in range(0, len(bodies), 10):
-            with self.enforcer.together():
+            with self.enforcer.recorder.together():
                 answers = [self.enforcer.handle_message(body) for body in bodies[start : start + 10]]
             for answer in answers:
                 outcomes += answer["outcomes"] if answer.keys() == {"outcomes"} else [answer]

@@ -28,5 +28,5 @@ def work(record: SQSRecord) -> dict[str, Any]:
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     runtime.clock.end_with(context.get_remaining_time_in_millis)
-    with enforcer.together():
+    with enforcer.recorder.together():
         return dict(process_partial_response(event=event, record_handler=work, processor=processor, context=context))

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from botocore.config import Config
 from botocore.session import Session
+from botocore.utils import parse_timestamp
 
 from rolewarden import GUARDRAILS_RESOURCE, POLICY_PATH
 from rolewarden.attributes import attribute, plain
@@ -877,6 +878,8 @@ class _Session:
 
     def __init__(self) -> None:
         self._session = Session()
+        # botocore reads each time with dateutil, which takes a third of the reading of a list of roles.
+        self._session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_time)
         self.region_name: str | None = self._session.get_config_variable("region")
 
     def client(self, service: str, **how: Any) -> Any:
@@ -884,6 +887,16 @@ class _Session:
 
     def get_partition_for_region(self, region: str) -> str:
         return self._session.get_partition_for_region(region)
+
+
+def _time(value: Any) -> datetime:
+    """A time of an answer, as botocore's `parse_timestamp` gives it."""
+    if isinstance(value, str):
+        with suppress(ValueError):
+            found = datetime.fromisoformat(value)
+            if found.tzinfo:
+                return found
+    return parse_timestamp(value)
 
 
 @cache

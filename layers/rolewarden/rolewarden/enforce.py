@@ -7,14 +7,12 @@ recheck.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, Self
 
 from rolewarden.aws import LONGEST_CALL
 from rolewarden.bindings import Binding, RoleKey
-from rolewarden.calls import ListsRoles
 from rolewarden.canary import is_canary
 from rolewarden.clock import Clock
 from rolewarden.discovery import Discovery, SubjectReader, SubjectReading
@@ -74,7 +72,7 @@ class Enforcer:
     - `sessions`: the sessions in other accounts. The Enforcer drops one if an evaluation has to be repeated.
     - `covers`: whether the stack covers an account. Events and messages of other accounts do not count.
     - `regions`: the regions whose domains the stack covers.
-    - `lists`: the lists of roles that the evaluations of one message share.
+    - `shared`: the reads that the evaluations of a message with many roles share.
     """
 
     discovery: Discovery
@@ -86,8 +84,7 @@ class Enforcer:
     regions: tuple[str, ...]
     clock: Clock
     listener: Listener
-    lists: ListsRoles
-    _shared: SharedReads | None = None
+    shared: SharedReads
 
     @classmethod
     def of(cls, runtime: Runtime, settings: EnforceSettings) -> Self:
@@ -111,21 +108,8 @@ class Enforcer:
                 settings.drill_role,
                 aws.partition,
             ),
-            aws,
+            SharedReads(aws, clock),
         )
-
-    @contextmanager
-    def together(self) -> Iterator[None]:
-        """Let the evaluations inside the block share reads, and write their records in few calls.
-
-        In a nested block, the outermost block decides.
-        """
-        outer, self._shared = self._shared, self._shared or SharedReads(self.lists, self.clock)
-        try:
-            with self.recorder.together():
-                yield
-        finally:
-            self._shared = outer
 
     def handle_event(self, event: Any) -> dict[str, Any]:
         """Evaluate the role, or the roles of the subject, that an event names. Raises RetryLater.
@@ -281,13 +265,13 @@ class Enforcer:
         evaluated: list[_Evaluation] = []
         failed: list[Work] = []
         left = list(works)
-        with self.together():
+        with self.recorder.together():
             while left and self.clock.seconds_left() >= LONGEST_CALL:
                 work = left.pop(0)
                 if is_canary(work.role.name):
                     failed.append(work)  # Its message of its own also restores it.
                     continue
-                shared = self._shared if roles[work.role.account] >= SHARED_FROM else None
+                shared = self.shared if roles[work.role.account] >= SHARED_FROM else None
                 try:
                     evaluated.append(self._evaluate_role(work, (), detached=False, shared=shared))
                 except RetryLater as error:

@@ -44,6 +44,8 @@ class _Recent(Generic[_T]):
         now = self._clock.now()
         known = self._read.get((account, name))
         if known is None or now > known[0]:
+            # A process that works for many accounts keeps only what it can still use.
+            self._read = {key: kept for key, kept in self._read.items() if now <= kept[0]}
             value = read()
             ended = self._clock.now()
             known = self._read[account, name] = (ended + max(READ_SECONDS, READ_SHARE * (ended - now)), value)
@@ -51,7 +53,11 @@ class _Recent(Generic[_T]):
 
 
 class SharedReads:
-    """The shared reads of one invocation. Methods raise Refused and RetryLater."""
+    """The shared reads of one process. Methods raise Refused and RetryLater.
+
+    Lambda passes the messages of a sweep to the same processes one after the other. If each invocation read for itself,
+    a first sweep of ten thousand roles would list them forty times.
+    """
 
     def __init__(self, aws: ListsRoles, clock: Clock) -> None:
         self.aws = aws
