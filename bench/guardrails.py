@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -12,6 +11,7 @@ from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
+from commands import CHECK, cpu_seconds
 from figures import Gathered
 from rolewarden import yamltext
 from rolewarden.guardrails_file import read_yaml
@@ -54,7 +54,9 @@ def rules(_stand: Stand, gathered: Gathered, _save: Callable[[], None], rounds: 
         gathered.add(f"{FEW_PATTERNS:,} patterns", "check", "s", OURS, short)
         gathered.add(f"{MANY_PATTERNS:,} patterns", "check", "s", OURS, long)
         gathered.add(f"{MANY_PATTERNS:,} patterns", f"check, times that of {FEW_PATTERNS:,}", "", OURS, long / short)
-        gathered.add("the shipped file", "rolewarden check in a new process, of a CPU", "s", OURS, command())
+        gathered.add(
+            "the shipped file", "rolewarden check in a new process, of a CPU", "s", OURS, cpu_seconds(ROOT, CHECK)
+        )
         gathered.add(case, "read the YAML", "ms", OURS, milliseconds(lambda: read_yaml(text, today=date.today())))
         gathered.add(case, "compile", "ms", OURS, milliseconds(lambda: compile_rules(found, "aws")))
         gathered.add("the shipped file", "load in a new process", "ms", OURS, cold_load())
@@ -76,18 +78,6 @@ def checked(text: str) -> float:
         found.problems()
         found.costs()
         return time.process_time() - start
-
-
-def command() -> float:
-    """Measure the seconds of a CPU that `rolewarden check` of the shipped file takes in a new process.
-
-    Other processes of the machine do not add to them.
-    """
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    program = "import sys; sys.argv[0] = 'rolewarden'; from rolewarden_cli.main import main; main()"
-    subprocess.run([sys.executable, "-c", program, "check", str(SHIPPED)], check=True, stdout=subprocess.DEVNULL)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def milliseconds(run: Callable[[], object]) -> float:

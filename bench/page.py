@@ -6,10 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from figures import Aim, Row, shown, table
-from stand import CUSTODIAN, FLOOR, OURS, PRECOMPILED
-
-BEFORE = "before"
-"""Rolewarden before the commands loaded only what they need, at commit c8475f1."""
+from stand import BEFORE, BEFORE_COMMIT, CUSTODIAN, FLOOR, OURS, PRECOMPILED
 
 STEADY, OF_COMPARISON = "sweep-10000", "calls for the comparison"
 
@@ -151,11 +148,11 @@ ABOUT = {
     ),
     "commands": (
         "Commands in a new process",
-        "*Before* is commit c8475f1, measured in turns with the new version. A profile of a replay without the cache: "
-        "of 5.6 seconds of a CPU, the import of SAM's translator takes 1.5 (1.3 of them for grammars of IRIs that no "
-        "template needs), the translation 0.4, and repeated reads of botocore's service models 0.9. Replays now skip "
-        "these. The rest is MiniStack and moto (0.6), the seed and the stage of the account (1.0), the event and the "
-        "start of the program. `make bench` does not repeat this part.",
+        f"*Before* is commit {BEFORE_COMMIT}, measured in turns with the new version. A profile of a replay without "
+        "the cache: of 5.6 seconds of a CPU, the import of SAM's translator takes 1.5 (1.3 of them for grammars of "
+        "IRIs that no template needs), the translation 0.4, and repeated reads of botocore's service models 0.9. "
+        "Replays now skip these. The rest is MiniStack and moto (0.6), the seed and the stage of the account (1.0), "
+        "the event and the start of the program.",
     ),
     "container": (
         "In Lambda's container",

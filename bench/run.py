@@ -20,6 +20,7 @@ from typing import Any
 import cost
 import page
 from accounts import accounts
+from commands import commands
 from container import container
 from figures import Gathered
 from footprint import memory, size
@@ -44,13 +45,14 @@ PARTS: dict[str, tuple[Callable[..., None], int]] = {
     "rotation": (rotation, 1),
     "accounts": (accounts, 1),
     "rules": (rules, 7),
+    "commands": (commands, 5),
     "container": (container, 5),
     "size": (size, 1),
     "memory": (memory, 3),
 }
 """The parts of the bench, each with its function and its number of rounds."""
 
-ALONE = frozenset({"accounts", "rotation", "rules"})
+ALONE = frozenset({"accounts", "commands", "rotation", "rules"})
 """The parts that run only Rolewarden."""
 
 

@@ -45,6 +45,9 @@ OURS, CUSTODIAN, PRECOMPILED, FLOOR = "rolewarden", "custodian", "custodian, pre
 ALL = (OURS, CUSTODIAN, FLOOR)
 """Custodian with bytecode. Its Lambda package has none, so cases in which this matters measure both."""
 
+BEFORE, BEFORE_COMMIT = "before", "c8475f1"
+"""Rolewarden before the commands loaded only what they need, and its commit."""
+
 PEOPLE_POLICY = policy_arn("approved", "aws", ACCOUNT_ID)
 OTHERS_POLICY = policy_arn("strict", "aws", ACCOUNT_ID)
 
