@@ -133,8 +133,7 @@ ABOUT = {
     "sweep-1000": ("A sweep of a thousand roles", ""),
     "sweep-10000": (
         "A sweep of ten thousand roles",
-        "One round, because it makes a hundred thousand calls. "
-        "The case *all missing* has not been measured since it changed.",
+        "One round, because it makes a hundred thousand calls.",
     ),
     "rotation": (
         "Unchanged subjects that sweeps read again",
