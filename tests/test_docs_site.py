@@ -168,6 +168,17 @@ def rows(page: str, heading: str) -> set[str]:
     return {re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", cell) for cell in cells}
 
 
+def test_each_reason_that_leads_to_the_runbook_has_a_row_there():
+    findings = (ROOT / "docs" / "reference" / "findings.md").read_text(encoding="utf-8")
+    runbook = (ROOT / "docs" / "how-to" / "runbook.md").read_text(encoding="utf-8")
+    entry = runbook.partition("### Account Finding\n")[2].partition("\n### ")[0]
+    described = set(re.findall(r"^\| \*([^*]+)\*", entry, re.MULTILINE))
+    reasons = findings.partition("## Reasons")[2].partition("\n## ")[0]
+    leading = {line.split(" | ")[0].removeprefix("| ") for line in reasons.splitlines() if "#account-finding)" in line}
+    assert len(leading) > 15
+    assert leading - described == set()
+
+
 def test_every_kind_of_finding_and_every_reason_has_a_row(template):
     patterns = [
         rule["EventPattern"] for rule in template.resources("AWS::Events::Rule").values() if "EventPattern" in rule
