@@ -104,7 +104,7 @@ def test_the_alert_about_missing_members_has_the_command_that_shows_the_reason()
         recommendation=RECOMMENDATIONS[Reason.NOT_DELEGATED],
     )
     assert alert.headline == "Rolewarden: account 111122223333: not a delegated administrator"
-    assert "which member accounts exist" in rows(alert)["What"]
+    assert "does not list the member accounts" in rows(alert)["What"]
     assert rows(alert)["Done"] == "swept the central account only"
     assert "`aws organizations list-delegated-administrators`" in alert.body
 

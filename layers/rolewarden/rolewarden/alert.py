@@ -371,7 +371,7 @@ def _account_finding(detail: Mapping[str, Any], place: _Console) -> _Parts:
         what = f"service control policies do not deny models in account {place.account} as guardrails.yaml says"
         done = "nothing: Rolewarden attaches its policies to roles as before, and changes no service control policy"
     elif reason == Reason.NOT_DELEGATED:
-        what = "StackSets does not tell Rolewarden which member accounts exist: their roles may be unprotected"
+        what = "StackSets does not list the member accounts for Rolewarden: their roles may be unprotected"
         done = "swept the central account only"
     elif reason == Reason.UNSIGNED:
         what = f"a caller used the credentials of a function of Rolewarden in account {place.account}"
