@@ -51,6 +51,7 @@ from rolewarden_local.emulated import (
     stacksets,
     stale,
     subscriptions,
+    tables,
     tagging,
     targets,
     trail,
@@ -638,6 +639,7 @@ def _install(aws: LocalAws) -> None:
     trail.install_trail(aws.events)
     regions.install_regions()
     subscriptions.install_subscriptions()
+    tables.install_tables()
 
     original = app._dispatch_service_request
 

@@ -1,4 +1,4 @@
-"""Policies of DynamoDB tables."""
+"""Policies of DynamoDB tables, and the conditions of queries."""
 
 import json
 
@@ -78,3 +78,33 @@ def test_reads_and_the_calls_of_a_deployment_stay_open(clients):
     assert reader.scan(TableName="kept")["Count"] == 0
     reader.update_table(TableName="kept", DeletionProtectionEnabled=False)
     reader.delete_table(TableName="kept")
+
+
+ITEMS = ("a", "a/1", "a/2", "b", "\uffee", "\U00010000", "é")
+
+
+@pytest.mark.parametrize("text", ["a", "a/", "b", "é", "\uffee", "\U00010000", "zz"])
+@pytest.mark.parametrize(("condition", "holds"), [
+    ("#k = :k AND begins_with(#s, :s)", lambda item, text: item.startswith(text)),
+    ("#k = :k AND #s >= :s", lambda item, text: item.encode() >= text.encode()),
+    ("#s >= :s AND #k = :k", lambda item, text: item.encode() >= text.encode()),
+])  # fmt: skip
+def test_a_query_finds_the_sort_keys_by_their_bytes(aws, text, condition, holds):
+    client = boto3.client("dynamodb")
+    client.create_table(
+        TableName="sorted",
+        KeySchema=[{"AttributeName": "k", "KeyType": "HASH"}, {"AttributeName": "s", "KeyType": "RANGE"}],
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in "ks"],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    for key in ("one", "other"):
+        for item in ITEMS:
+            client.put_item(TableName="sorted", Item={"k": {"S": key}, "s": {"S": item}})
+    found = client.query(
+        TableName="sorted",
+        KeyConditionExpression=condition,
+        ExpressionAttributeNames={"#k": "k", "#s": "s"},
+        ExpressionAttributeValues={":k": {"S": "one"}, ":s": {"S": text}},
+    )["Items"]
+    assert {one["s"]["S"] for one in found} == {item for item in ITEMS if holds(item, text)}
+    assert {one["k"]["S"] for one in found} <= {"one"}
