@@ -50,7 +50,8 @@ def run_diff(  # noqa: PLR0913, PLR0917 - an option each
     """Show the access that another guardrails.yaml changes: models and access paths gained and lost.
 
     A line with `+` names access that no guardrail denies any more (gained). Comments, layout and new names
-    change no access. To compare the file with the last commit, run `git show HEAD:layers/guardrails/guardrails.yaml | rolewarden diff`.
+    change no access. To compare the file with the last commit, run
+    `git show HEAD:layers/guardrails/guardrails.yaml | rolewarden diff`.
 
     Example: rolewarden diff layers/guardrails/guardrails.yaml --local
     """
