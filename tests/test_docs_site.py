@@ -168,6 +168,13 @@ def rows(page: str, heading: str) -> set[str]:
     return {re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", cell) for cell in cells}
 
 
+def test_the_readme_links_every_page_of_the_site():
+    pages = re.findall(r": ([\w/-]+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(pages) > 30
+    assert [page for page in pages if f"(docs/{page}" not in readme] == ["index.md"]
+
+
 def test_each_reason_that_leads_to_the_runbook_has_a_row_there():
     findings = (ROOT / "docs" / "reference" / "findings.md").read_text(encoding="utf-8")
     runbook = (ROOT / "docs" / "how-to" / "runbook.md").read_text(encoding="utf-8")
