@@ -156,6 +156,24 @@ def test_a_column_without_a_header_is_found():
     assert columns_without_header("| a | |\n|---|---|\n| 1 | 2 |\n\n| b | c |\n|---|---|\n") == ["| a | |"]
 
 
+def rows_outside_of_a_table(text: str) -> list[str]:
+    """The first line of each block of table rows without a header. Markdown shows such rows as text."""
+    text = re.sub(r"^ *```.*?^ *```", "", text, flags=re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"(?:^ *\|.*\n)+", text, re.MULTILINE)
+    separator = re.compile(r" *\|[\s|:-]*-[\s|:-]*\|")
+    return [block.splitlines()[0] for block in blocks if not separator.fullmatch((block.splitlines() + [""])[1])]
+
+
+@pytest.mark.parametrize("page", [*sorted(ROOT.glob("*.md")), *PAGES], ids=lambda page: page.name)
+def test_every_row_belongs_to_a_table_with_a_header(page):
+    assert rows_outside_of_a_table(page.read_text(encoding="utf-8")) == []
+
+
+def test_a_row_after_a_blank_line_is_found():
+    assert rows_outside_of_a_table("| a |\n|---|\n| 1 |\n\n| 2 |\n") == ["| 2 |"]
+    assert rows_outside_of_a_table("| a |\n|---|\n| 1 |\n") == []
+
+
 def test_every_metric_that_the_code_records_has_a_meaning_and_every_meaning_a_metric():
     assert template_pages.recorded_metrics().keys() == template_pages.METRICS.keys()
 
