@@ -163,7 +163,7 @@ def test_the_alert_of_an_unreadable_list_of_domains_has_no_asterisk():
     event = sample("finding_subject")
     event["detail"] = {"domain": "*", "reason": "access denied", "message": "ListDomains: AccessDenied"}
     alert = compose(event, "aws")
-    assert alert.headline == "Rolewarden: the domains of a Region cannot be evaluated: access denied"
+    assert alert.headline == "Rolewarden: the domains of a region cannot be evaluated: access denied"
     assert rows(alert)["Why"] == "ListDomains: AccessDenied"
 
 

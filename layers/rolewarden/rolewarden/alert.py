@@ -336,8 +336,8 @@ def _subject_finding(detail: Mapping[str, Any], place: _Console) -> _Parts:
     if policy := plain_name(detail.get("policy"), 128):
         who = f"guardrail {policy}"
     elif domain == "*":
-        # A sweep writes this if AWS refuses to list the domains of a Region, or their tags.
-        who = "the domains of a Region"
+        # A sweep writes this if AWS refuses to list the domains of a region, or their tags.
+        who = "the domains of a region"
     if missing:
         what = f"{who} needs {missing}, but uses its domain's role, which has only what the domain needs"
         done = "nothing: the role keeps the guardrails of its domain"

@@ -68,7 +68,7 @@ class Reason(StrEnum):
     SHARES_ROLE = "shares its domain's role"
     """The user profile uses its domain's execution role and needs guardrails that its sessions do not have."""
     UNREACHABLE = "SageMaker cannot be reached"
-    """Rolewarden cannot connect to the SageMaker endpoint of a Region."""
+    """Rolewarden cannot connect to the SageMaker endpoint of a region."""
     EXEMPT_ABSENT = "exempt role not found"
     """guardrails.yaml exempts a role that does not exist. See docs/how-to/runbook.md, Account Finding."""
     EXEMPT_NEWER = "exempt role is newer than the rules"
