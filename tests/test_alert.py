@@ -171,7 +171,7 @@ def test_the_alert_of_an_edited_guardrail_has_the_caller_and_a_command_that_show
     alert = alert_of("finding_policy_restored")
     assert alert.headline == "Rolewarden: guardrail no-generative-ai was edited and is restored"
     assert rows(alert)["Who"] == "arn:aws:iam::111122223333:user/mallory"
-    assert rows(alert)["Done"] == "restored the default version of the policy to what guardrails.yaml says"
+    assert rows(alert)["Done"] == "restored the default version of the policy to the text of guardrails.yaml"
     arn = "arn:aws:iam::111122223333:policy/rolewarden/no-generative-ai"
     assert rows(alert)["Versions"] == f"aws iam list-policy-versions --policy-arn {arn}"
     assert rows(alert)["Command"] == f"aws iam get-policy-version --policy-arn {arn} --version-id VERSION"

@@ -161,7 +161,7 @@ def rows_outside_of_a_table(text: str) -> list[str]:
     text = re.sub(r"^ *```.*?^ *```", "", text, flags=re.MULTILINE | re.DOTALL)
     blocks = re.findall(r"(?:^ *\|.*\n)+", text, re.MULTILINE)
     separator = re.compile(r" *\|[\s|:-]*-[\s|:-]*\|")
-    return [block.splitlines()[0] for block in blocks if not separator.fullmatch((block.splitlines() + [""])[1])]
+    return [block.splitlines()[0] for block in blocks if not separator.fullmatch([*block.splitlines(), ""][1])]
 
 
 @pytest.mark.parametrize("page", [*sorted(ROOT.glob("*.md")), *PAGES], ids=lambda page: page.name)

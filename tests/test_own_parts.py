@@ -9,7 +9,7 @@ from rolewarden.clock import Clock
 from rolewarden.own_parts import CONFIRMATION_SECONDS, OwnParts, OwnResource
 from rolewarden_local.aws import ACCOUNT_ID
 
-SILENT = ("AlarmTopic", "AlarmTopic has no confirmed subscription, so alarms and alerts reach nobody")
+SILENT = ("AlarmTopic", "AlarmTopic has no confirmed subscription, so alarms and alerts have no receiver")
 
 
 class Parts(OwnParts):

@@ -176,10 +176,10 @@ class StartingFile:
         yield "# the effect in an account."
         yield ""
         if self.answers.mode is Mode.OBSERVE:
-            yield "# observe: Rolewarden reports the roles that lack a guardrail, and changes no role. If the reports of"
-            yield "# some days show only effects that you want, write `enforce`."
+            yield "# observe: Rolewarden reports the roles that lack a guardrail, and changes no role. If the reports"
+            yield "# of some days show only effects that you want, write `enforce`."
         else:
-            yield "# enforce: Rolewarden attaches the guardrails. With `observe`, it only reports the roles that lack one."
+            yield "# enforce: Rolewarden attaches the guardrails. With `observe`, it only reports missing ones."
         yield f"mode: {self.answers.mode.value}"
 
     def _origin(self) -> Iterator[str]:

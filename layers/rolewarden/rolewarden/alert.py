@@ -339,7 +339,7 @@ def _subject_finding(detail: Mapping[str, Any], place: _Console) -> _Parts:
         # A sweep writes this if AWS refuses to list the domains of a region, or their tags.
         who = "the domains of a region"
     if missing:
-        what = f"{who} needs {missing}, but uses its domain's role, which has only what the domain needs"
+        what = f"{who} needs {missing}, but uses its domain's role, which has only the guardrails of the domain"
         done = "nothing: the role keeps the guardrails of its domain"
     else:
         what = f"AWS refused a call that Rolewarden needs to evaluate {who}"
@@ -446,7 +446,7 @@ def _policy_restored(detail: Mapping[str, Any], place: _Console, *, observes: bo
     was = {CREATED: "deleted", REPLACED: "edited"}.get(remediation, "tampered with")
     done = {
         CREATED: f"created the policy again; the next sweep attaches it to every role that needs it{unless}",
-        REPLACED: "restored the default version of the policy to what guardrails.yaml says",
+        REPLACED: "restored the default version of the policy to the text of guardrails.yaml",
     }.get(remediation, "restored the policy")
     rows = [
         ("What", f"a caller {was} the policy of guardrail {policy}: roles that need it may have been unprotected"),
@@ -561,7 +561,7 @@ _PARTS = {
     "events": ("rule", _UNDETECTED, _RESTORE),
     "monitoring": ("alarm", "the next failure may trigger no alarm", _RESTORE),
     "cloudtrail": ("trail", "without a trail that logs, only the sweep detects a change to a role",
-                   "run `aws cloudtrail start-logging --name TRAIL`, and check what it logs with "
+                   "run `aws cloudtrail start-logging --name TRAIL`, and see the events that it logs with "
                    "`aws cloudtrail get-event-selectors --trail-name TRAIL`"),
     "cloudformation": ("stack", "a caller deploys, changes or deletes Rolewarden itself", "stop the "
                        "operation, then deploy the stack as you want it"),

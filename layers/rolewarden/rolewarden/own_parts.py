@@ -133,7 +133,7 @@ class OwnParts:
             # SNS gives a pending subscription no ARN: https://docs.aws.amazon.com/sns/latest/dg/sns-email-notifications.html
             subscriptions = [found["SubscriptionArn"] for page in pages for found in page["Subscriptions"]]
         is_heard = any(arn.startswith("arn:") for arn in subscriptions)
-        return "" if is_heard else f"{logical} has no confirmed subscription, so alarms and alerts reach nobody"
+        return "" if is_heard else f"{logical} has no confirmed subscription, so alarms and alerts have no receiver"
 
     def _alarms(self, alarms: dict[str, str], topics: list[str]) -> Iterator[tuple[str, str]]:
         found = {}
