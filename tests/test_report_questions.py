@@ -227,7 +227,7 @@ def test_which_service_control_policies_hold():
     root = page(changed(replace(report, rules=rules), prevention=AccountScps(scps, equals_rules=True)))
     answer, place = ask(root, "service control policies")
     assert answer == f"2 policies could be read. The policies of {ACCOUNT} have every statement of the rules."
-    assert {row["Policy"]: row["What it is"] for row in tables(place)["Service control policies"]} == {
+    assert {row["Policy"]: row["Kind"] for row in tables(place)["Service control policies"]} == {
         "FullAWSAccess": "another one",
         "rolewarden-models": "rules of guardrails.yaml",
     }

@@ -179,7 +179,7 @@ class StartingFile:
             yield "# observe: Rolewarden reports the roles that lack a guardrail, and changes no role. If the reports"
             yield "# of some days show only effects that you want, write `enforce`."
         else:
-            yield "# enforce: Rolewarden attaches the guardrails. With `observe`, it only reports missing ones."
+            yield "# enforce: Rolewarden attaches the guardrails. With `observe`, it only reports missing guardrails."
         yield f"mode: {self.answers.mode.value}"
 
     def _origin(self) -> Iterator[str]:
