@@ -225,12 +225,15 @@ def function(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], C
 @pytest.fixture
 def answers(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
     """CloudFormation's side of a custom resource: a ResponseURL, and the answers that were sent to it."""
+    from rolewarden_local.emulated.limits import CUSTOM_RESPONSE_SIZE
+
     heard = []
     came = threading.Event()
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_PUT(self) -> None:
-            heard.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            heard.append(json.loads(body) if len(body) <= CUSTOM_RESPONSE_SIZE else {"Reason": "Response is too long"})
             self.send_response(200)
             self.end_headers()
             came.set()

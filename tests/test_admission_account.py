@@ -24,7 +24,7 @@ from tests.becoming import ALLOW_ALL, BY_POLICY, TO_EVERYBODY, attempts, error_o
 from tests.callers import user_with
 from tests.stacks import ACCOUNT, MEMBER, deployed, whole
 
-UNIT = "ou-root-canvas"
+UNIT = "ou-root-canvas000"
 TO_BOTH = trust(AWS=f"{IAM}:root", Service="sagemaker.amazonaws.com")
 TO_SAGEMAKER = trust(Service="sagemaker.amazonaws.com")
 SET_ROLE = f"{APPROVE_SET}0123456789abcdef"

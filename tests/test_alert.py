@@ -128,8 +128,8 @@ def test_the_alert_of_a_profile_that_a_sweep_found_names_no_actor():
         "Rolewarden: user profile d-research0001/rosa cannot be protected: shares its domain's role"
     )
     assert rows(alert)["What"] == (
-        "user profile d-research0001/rosa needs no-generative-ai, but uses its domain's role, which has only what the "
-        "domain needs"
+        "user profile d-research0001/rosa needs no-generative-ai, but uses its domain's role, which has only the "
+        "guardrails of the domain"
     )
     assert rows(alert)["Who"] == "not known: a sweep found it, and not an event"
     assert rows(alert)["Done"] == "nothing: the role keeps the guardrails of its domain (shares its domain's role)"
@@ -188,6 +188,19 @@ def test_the_alert_of_a_deleted_guardrail_says_that_it_was_created_again():
     assert rows(alert)["Command"] == (
         "aws iam list-entities-for-policy --policy-arn arn:aws:iam::111122223333:policy/rolewarden/no-generative-ai"
     )
+
+
+def test_the_alert_of_a_change_that_was_undone_says_that_the_policy_is_right_again():
+    alert = alert_of("finding_policy_restored", remediation="undone")
+    assert alert.headline == "Rolewarden: guardrail no-generative-ai was changed and is restored"
+    assert rows(alert)["Done"].startswith("nothing: the policy had the text of guardrails.yaml again")
+
+
+def test_the_alert_of_a_replayed_record_names_the_replay():
+    event = sample("self_update_table")
+    assert "Replayed" not in rows(compose(event, "aws"))
+    alert = compose({**event, "replay-name": "again\nWho: me"}, "aws")
+    assert 'by the replay "again Who: me"' in rows(alert)["Replayed"]
 
 
 def test_the_alert_of_a_contested_role_names_every_actor():

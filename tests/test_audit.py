@@ -9,9 +9,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from rolewarden.aws import Aws
-from rolewarden.errors import PartlyDone, RetryLater
+from rolewarden.errors import PartlyDone, Refused, RetryLater
 from rolewarden.history import HistoryKey
-from rolewarden.origin import SWEEP, Cause, Origin, Trigger, cause_of_correlation_id
+from rolewarden.origin import DEPLOYMENT, SWEEP, Cause, Origin, Trigger, cause_of_correlation_id
+from rolewarden.record import PUBLICATIONS
 from rolewarden_local.aws import ACCOUNT_ID
 from rolewarden_local.emulated.faults import Killed, Loss
 
@@ -195,6 +196,78 @@ def test_the_audit_records_an_unrecorded_restoration_of_a_policy(world, tamper, 
 
 def test_the_audit_ignores_the_calls_of_a_deployment(world):
     assert world.audit() == {"calls": 0, "backfilled": 0, "behind": False}
+
+
+def edited(world, text=HARMLESS):
+    world.iam.create_policy_version(PolicyArn=GUARDRAIL_ARN, PolicyDocument=text, SetAsDefault=True)
+
+
+def written(world, mark="deployment.0a1b2c3d"):
+    """Edit a policy with the credentials of PublishFunction, and undo that, both with the mark of a deployment."""
+    aws = world.runtime.aws
+    before = aws.policy(GUARDRAIL_ARN)
+    after = aws.replace_policy(GUARDRAIL_ARN, HARMLESS, correlation_id=mark)
+    aws.set_default_version(GUARDRAIL_ARN, before.version, instead_of=after, correlation_id=mark)
+
+
+def test_a_policy_that_is_written_with_the_mark_of_a_deployment_and_undone_is_in_the_history(world):
+    world.protected()
+    world.audit()
+    written(world)
+    world.audit(again=True)
+    [row] = world.history("policy/no-generative-ai")
+    assert (row["kind"], row["remediation"], row["backfilled"]) == ("Policy Restored", "replaced", True)
+    world.audit(again=True)
+    assert len(world.history("policy/no-generative-ai")) == 1
+
+
+def test_another_default_version_without_a_mark_is_a_finding(world):
+    world.protected()
+    edited(world)
+    world.runtime.aws.client("iam").set_default_policy_version(PolicyArn=GUARDRAIL_ARN, VersionId="v1")
+    world.audit()
+    rows = world.runtime.aws.scan(world.environment["HISTORY_TABLE"])
+    assert ["SetDefaultPolicyVersion" in row["message"] for row in rows if row["kind"] == "Account Finding"] == [True]
+
+
+def test_a_deployment_has_one_row_by_which_the_audit_knows_its_calls(world):
+    edited(world)
+    world.publications.run(ACCOUNT_ID, DEPLOYMENT)
+    [*_, row] = world.history(PUBLICATIONS)
+    assert (row["kind"], row["policies"]) == ("Guardrails Published", {"no-generative-ai": "replaced"})
+    assert world.audit()["backfilled"] == 0
+    number = len(world.history(PUBLICATIONS))
+    world.publications.run(ACCOUNT_ID, DEPLOYMENT)
+    assert len(world.history(PUBLICATIONS)) == number, "a deployment that writes nothing has no row"
+
+
+def test_a_deployment_that_is_undone_leaves_nothing_for_the_audit(world_with):
+    two = "guardrails: {no-generative-ai: {bedrock: {deny: all}}, second: {bedrock: {deny: all}}}"
+    world = world_with(two + "\nassignments: [{guardrails: [no-generative-ai, second]}]")
+    edited(world)
+    world.iam.delete_policy(PolicyArn=GUARDRAIL_ARN.replace("no-generative-ai", "second"))
+    with world.aws.failing("CreatePolicy", "AccessDenied", status=403), pytest.raises(Refused):
+        world.publications.run(ACCOUNT_ID, DEPLOYMENT)
+    assert world.event("SetDefaultPolicyVersion")
+    [*_, row] = world.history(PUBLICATIONS)
+    assert row["policies"] == {"no-generative-ai": "replaced"}
+    done = world.audit()
+    assert (done["calls"], done["backfilled"]) == (2, 0)
+    rows = world.runtime.aws.scan(world.environment["HISTORY_TABLE"])
+    assert not [row for row in rows if row["kind"] == "Account Finding"]
+
+
+def test_a_later_call_that_uses_the_correlation_id_of_a_row_again_is_in_the_history(world):
+    edited(world)
+    world.publications.run(ACCOUNT_ID, DEPLOYMENT)
+    [*_, row] = world.history(PUBLICATIONS)
+    number = len(world.aws.events)
+    written(world, row["correlation_id"])
+    for event in list(world.aws.events)[number:]:
+        at = datetime.fromisoformat(event["detail"]["eventTime"]) + timedelta(minutes=20)
+        event["detail"]["eventTime"] = at.strftime("%Y-%m-%dT%H:%M:%SZ")
+    world.audit(later=timedelta(hours=2))
+    assert [row["backfilled"] for row in world.history("policy/no-generative-ai")] == [True]
 
 
 @pytest.mark.parametrize("mark", ["deployment", "sweep", "operator"])

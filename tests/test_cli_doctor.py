@@ -272,7 +272,7 @@ def test_a_stack_of_a_member_account_whose_operation_failed_is_named(company, mo
 def test_a_service_control_policy_that_stops_the_operator_is_a_warning(clinic, administrator):
     clinic.parameters["OperatorArn"] = operator = f"arn:aws:iam::{ACCOUNT_ID}:role/on-call"
     assert json_answer("doctor", *clinic.options)["checks"][8]["what"] == "operator"
-    clinic.aws.organize("o-exampleorg1", {"ou-root-canvas": {ACCOUNT_ID}}, administrator=administrator)
+    clinic.aws.organize("o-exampleorg1", {"ou-root-canvas000": {ACCOUNT_ID}}, administrator=administrator)
     organizations = boto3.client("organizations", aws_access_key_id=MANAGEMENT, aws_secret_access_key="-")
 
     def attach(*deployers):
@@ -282,7 +282,7 @@ def test_a_service_control_policy_that_stops_the_operator_is_a_warning(clinic, a
         made = organizations.create_policy(
             Name=f"rolewarden{len(deployers)}", Description="", Type="SERVICE_CONTROL_POLICY", Content=document
         )["Policy"]["PolicySummary"]["Id"]
-        organizations.attach_policy(PolicyId=made, TargetId="ou-root-canvas")
+        organizations.attach_policy(PolicyId=made, TargetId="ou-root-canvas000")
 
     attach(operator)
     found = problems(clinic, exit_code=0)

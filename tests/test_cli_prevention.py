@@ -127,13 +127,13 @@ def test_what_is_listed_is_what_the_attached_scps_deny(account):
         )
         ask(session(name), model)
     _, denied = found(*rules(account))
-    account.aws.organize("o-exampleorg1", {"ou-root-canvas": {ACCOUNT_ID}})
+    account.aws.organize("o-exampleorg1", {"ou-root-canvas000": {ACCOUNT_ID}})
     client = boto3.client("organizations", "us-east-1", aws_access_key_id=MANAGEMENT, aws_secret_access_key="-")
     for policy in policies_of(RULES):
         made = client.create_policy(
             Name=policy.name, Description="", Type="SERVICE_CONTROL_POLICY", Content=policy.text
         )
-        client.attach_policy(PolicyId=made["Policy"]["PolicySummary"]["Id"], TargetId="ou-root-canvas")
+        client.attach_policy(PolicyId=made["Policy"]["PolicySummary"]["Id"], TargetId="ou-root-canvas000")
     for name, model in asked:
         kind = f"{ACCOUNT_ID}:inference-profile" if model == EUROPEAN else ":foundation-model"
         arn = f"arn:aws:bedrock:us-east-1:{kind}/{model}"
@@ -394,7 +394,7 @@ def test_calls_in_the_management_account_are_left_out_because_no_scp_restricts_t
     path = written(tmp_path / "a.json", record(recipientAccountId=MANAGEMENT), record())
     role("Chat")
     assert found(*rules(account), "--trail", str(path))[0]["calls"] == 2
-    account.aws.organize("o-exampleorg1", {"ou-root-canvas": {ACCOUNT_ID}})
+    account.aws.organize("o-exampleorg1", {"ou-root-canvas000": {ACCOUNT_ID}})
     answer, _ = found(*rules(account), "--trail", str(path))
     assert (answer["calls"], answer["is_management"]) == (1, False)
 

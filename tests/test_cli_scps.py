@@ -26,7 +26,7 @@ NOVA, TITAN = "amazon.nova-pro-v1:0", "amazon.titan-text-express-v1"
 FLAN, MISTRAL = "huggingface-text2text-flan-t5-xl", "huggingface-llm-mistral-7b-instruct"
 TAGS = (*JUMPSTART_TAGS, *HUB_TAGS)
 EVERYTHING = {"Action": ["bedrock:*", "bedrock-mantle:*", "sagemaker:*"], "Resource": "*"}
-UNIT = "ou-root-canvas"
+UNIT = "ou-root-canvas000"
 PREVENTION = f"""
 guardrails:
   none: {{bedrock: {{deny: all}}}}

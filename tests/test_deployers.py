@@ -28,7 +28,7 @@ PROVIDER = f"{IAM}:oidc-provider/token.example.com"
 DEPLOYERS = (ROLE, USER, f"{OF_SET}*", IN_MEMBER)
 PROVIDERS = (PROVIDER, f"{IAM}:saml-provider/AWSSSO_*")
 SET_ROLE = f"{OF_SET}0123456789abcdef"
-UNIT = "ou-root-canvas"
+UNIT = "ou-root-canvas000"
 
 
 @pytest.fixture(scope="module")

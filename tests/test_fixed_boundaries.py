@@ -148,13 +148,13 @@ def test_in_an_account_under_the_policies_a_role_has_its_boundary_at_each_moment
         bound: Any = {"RoleName": "before", "AssumeRolePolicyDocument": trust(Service="sagemaker.amazonaws.com")}
         mallory.client("iam").create_role(**bound, PermissionsBoundary=arn)
         mallory.client("iam").delete_role_permissions_boundary(RoleName="before")
-        aws.organize("o-exampleorg1", {"ou-root-canvas": {ACCOUNT}})
+        aws.organize("o-exampleorg1", {"ou-root-canvas000": {ACCOUNT}})
         organizations: Any = boto3.client("organizations", aws_access_key_id=MANAGEMENT, aws_secret_access_key="-")
         for name, document in FIXED.scps.items():
             made = organizations.create_policy(
                 Name=name, Description="", Type="SERVICE_CONTROL_POLICY", Content=compact(document)
             )
-            organizations.attach_policy(PolicyId=made["Policy"]["PolicySummary"]["Id"], TargetId="ou-root-canvas")
+            organizations.attach_policy(PolicyId=made["Policy"]["PolicySummary"]["Id"], TargetId="ou-root-canvas000")
         role = {"RoleName": "x", "Path": "/canvas/some/",
                 "AssumeRolePolicyDocument": trust(Service="sagemaker.amazonaws.com")}  # fmt: skip
         of_role = {"RoleName": "x"}

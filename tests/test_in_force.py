@@ -22,7 +22,7 @@ from tests.guardrails.prevention import organization, shipped
 from tests.world import OWN_ROLE
 
 MEMBER, CENTRAL, OUTSIDE = "222222222222", "111122223333", "999999999999"
-UNIT = "ou-root-canvas"
+UNIT = "ou-root-canvas000"
 ROLE = "rolewarden-sweep"
 ALLOW_ALL = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
 RULES = """

@@ -167,4 +167,4 @@ def test_plan_says_that_it_could_not_read_the_regions(world):
     rules = ["--guardrails", world.environment["GUARDRAILS_FILE"]]
     with world.aws.failing("DescribeRegions", "UnauthorizedOperation", "no"):
         unread = json_answer("plan", *rules, exit_code=2)["unread"]
-    assert unread == ["regions: DescribeRegions: UnauthorizedOperation: no"]
+    assert unread == ["the list of regions could not be read: DescribeRegions: UnauthorizedOperation: no"]

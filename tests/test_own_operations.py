@@ -252,13 +252,34 @@ def test_a_call_of_another_stack_in_the_account_during_such_an_operation_raises_
     assert not caused(OF_ANOTHER_STACK[name], members(), members="DELEGATED_ADMIN")
 
 
-def test_the_operation_alone_decides_only_if_the_account_cannot_be_entered_or_has_no_stack_any_more():
-    asked = members(there=Refused(Reason.NOT_ENTERED, "AssumeRole: AccessDenied"))
-    assert caused(IN_MEMBERS["iam"], asked, members="DELEGATED_ADMIN")
-    gone = Asked((), {"rolewarden-members": [OPERATION]}, {"op-1": ((MEMBER, "eu-west-1"),)})
-    assert caused(IN_MEMBERS["iam"], gone, members="DELEGATED_ADMIN")
+def by(role, event=IN_MEMBERS["iam"]):
+    """An event with a call that CloudFormation makes for a caller who works as a role."""
+    issuer = {"type": "Role", "accountId": MEMBER, "userName": role, "arn": f"arn:aws:iam::{MEMBER}:role/{role}"}
+    identity = {"type": "AssumedRole", "invokedBy": CFN, "sessionContext": {"sessionIssuer": issuer}}
+    return {**event, "detail": {**event["detail"], "userIdentity": identity}}
+
+
+EXECUTION_ROLE = "stacksets-exec-899a82a2cb437e970934262f85c7628a"
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        members(there=Refused(Reason.NOT_ENTERED, "AssumeRole: AccessDenied")),
+        Asked((), {"rolewarden-members": [OPERATION]}, {"op-1": ((MEMBER, "eu-west-1"),)}),
+    ],
+    ids=["the account cannot be entered", "the account has no stack any more"],
+)
+def test_without_the_events_of_a_stack_there_the_operation_and_the_role_of_stacksets_decide(asked):
+    assert caused(by(EXECUTION_ROLE), asked, members="DELEGATED_ADMIN")
+    for event in (by("Developer"), by("not-stacksets-exec-1"), IN_MEMBERS["iam"]):
+        assert not caused(event, asked, members="DELEGATED_ADMIN")
+    assert not caused(by(EXECUTION_ROLE), members(StackSetOperation("op-1", at(200), None)), members="DELEGATED_ADMIN")
+
+
+def test_an_answer_that_cloudformation_refuses_is_no_operation_whoever_calls():
     refused = members(there=Refused(Reason.REFUSED, "DescribeStackEvents: AccessDenied"))
-    assert not caused(IN_MEMBERS["iam"], refused, members="DELEGATED_ADMIN")
+    assert not caused(by(EXECUTION_ROLE), refused, members="DELEGATED_ADMIN")
 
 
 @pytest.mark.parametrize("name", IN_MEMBERS)

@@ -321,3 +321,58 @@ def test_a_requested_sweep_checks_every_policy(world):
     [body] = world.queued("PUBLISH_QUEUE_URL")
     world.publications.handle_message(body)
     assert world.in_force() == PUBLISHED
+
+
+def target(world):
+    """The text of the policy at GUARDRAIL_ARN by the rules."""
+    policies = compile_rules(world.runtime.rules, "aws")
+    return next(policy.text for policy in policies if policy.name == "no-generative-ai")
+
+
+def undo(world, event):
+    """Restore the policy at GUARDRAIL_ARN after the call of `event`, as its caller."""
+    if event["detail"]["eventName"] == "DeletePolicy":
+        world.iam.create_policy(PolicyName="no-generative-ai", Path="/rolewarden/", PolicyDocument=target(world))
+        return event
+    world.iam.set_default_policy_version(PolicyArn=GUARDRAIL_ARN, VersionId="v1")
+    return world.event("SetDefaultPolicyVersion")
+
+
+def recheck_policies(world):
+    for body in world.queued("PUBLISH_QUEUE_URL"):
+        world.publications.handle_message(body)
+
+
+@pytest.mark.parametrize("kind", ["edited", "another version made default", "deleted"])
+def test_a_change_that_its_caller_undoes_before_the_first_read_is_reported_once(world, kind):
+    world.with_immediate_rechecks()
+    made = tamper(world, kind)
+    undone = undo(world, made)
+    for event in (made, undone):
+        world.publications.handle_event(event)
+    assert not world.history("policy/no-generative-ai")
+    recheck_policies(world)
+    world.publications.handle_event(made)
+    recheck_policies(world)
+    [row] = world.history("policy/no-generative-ai")
+    assert (row["kind"], row["remediation"]) == ("Policy Restored", "undone")
+    assert row["cause"]["event_id"] == made["detail"]["eventID"]
+
+
+def test_a_change_that_the_first_read_misses_is_reported_as_restored(world):
+    world.with_immediate_rechecks()
+    made = tamper(world, "edited")
+    undo(world, made)
+    world.publications.handle_event(made)
+    world.iam.set_default_policy_version(PolicyArn=GUARDRAIL_ARN, VersionId="v2")
+    recheck_policies(world)
+    assert [row["remediation"] for row in world.history("policy/no-generative-ai")] == ["replaced"]
+
+
+def test_another_version_that_is_not_the_default_and_the_text_of_the_rules_are_no_changes(world):
+    world.with_immediate_rechecks()
+    for text, is_default in ((UNRELATED, False), (target(world), True)):
+        world.iam.create_policy_version(PolicyArn=GUARDRAIL_ARN, PolicyDocument=text, SetAsDefault=is_default)
+        world.publications.handle_event(world.event("CreatePolicyVersion"))
+    recheck_policies(world)
+    assert not world.history("policy/no-generative-ai")

@@ -1,6 +1,7 @@
 """Users of a shared role, who differ only by the source identity of their sessions."""
 
 import json
+import time
 from typing import Any
 
 import boto3
@@ -9,6 +10,7 @@ from rolewarden.guardrails_file import read_yaml
 from rolewarden.placement import statements_of
 from rolewarden.policies import compile_for_users, compile_rules
 from rolewarden.statement_forms import is_ours
+from rolewarden.sweep_messages import Sweep
 from rolewarden.trust import trust_of
 from rolewarden_cli import options
 from rolewarden_local.aws import ACCOUNT_ID, REGION
@@ -64,6 +66,11 @@ def switch(world, value="USER_PROFILE_NAME", domain=ANALYTICS):
     return world.enforce(world.event("UpdateDomain"))
 
 
+def looked(world):
+    """Make a sweep's look at the other regions, which finds no domain."""
+    world.progress.set_regions_read(ACCOUNT_ID, time.time(), covered=True)
+
+
 def settle(world):
     world.sweep()
     world.detach_surplus()
@@ -81,6 +88,7 @@ def shared(world_with):
 
     def make(text, *, bedrock_role=False):
         world = world_with(text)
+        looked(world)
         allow = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "bedrock:*", "Resource": "*"}]}
         world.iam.put_role_policy(RoleName=ROLE, PolicyName="models", PolicyDocument=json.dumps(allow))
         for name in ("Ben", "carla"):
@@ -265,6 +273,7 @@ def test_policies_for_everybody_come_first_if_room_may_be_short(world_with):
 
 def test_a_user_does_not_lose_the_guardrail_for_everybody_if_the_one_for_the_user_is_refused(world_with):
     world = world_with(STRICTER)
+    looked(world)
     world.iam.update_assume_role_policy(RoleName=ROLE, PolicyDocument=trust((SAGEMAKER, BOTH)))
     arn = f"arn:aws:iam::{ACCOUNT_ID}:policy/rolewarden/only.none"
     world.iam.delete_policy(PolicyArn=arn)
@@ -275,6 +284,7 @@ def test_a_user_does_not_lose_the_guardrail_for_everybody_if_the_one_for_the_use
 
 def test_a_forged_row_of_the_table_frees_no_user_of_a_role_that_has_the_guardrail(world_with):
     world = world_with(LOOSER)
+    looked(world)
     world.verdict(ROLE)
     set_trust(world, (SAGEMAKER, BOTH))
     rows = world.bindings.of_domain(ACCOUNT_ID, REGION, ANALYTICS)
@@ -441,8 +451,8 @@ def test_a_full_role_whose_users_can_no_longer_be_told_apart_is_reported(shared)
     assert "none" not in world.attached(ROLE), "the caller acts as a named user until a place is free: the docs say so"
 
 
-def test_a_domain_of_a_region_that_the_stack_does_not_cover_shares_the_exceptions_of_the_role(shared):
-    world = shared(LOOSER)
+def create_elsewhere():
+    """Create a domain with the shared role in a region that the stack does not cover, with a user of Ana's name."""
     elsewhere = boto3.client("sagemaker", region_name="eu-west-1")
     change: Any = {"DomainSettings": {"ExecutionRoleIdentityConfig": "USER_PROFILE_NAME"}}
     made = elsewhere.create_domain(
@@ -450,8 +460,103 @@ def test_a_domain_of_a_region_that_the_stack_does_not_cover_shares_the_exception
         SubnetIds=["subnet-1"], VpcId="vpc-1", **change,
     )  # fmt: skip
     domain = made["DomainArn"].rpartition("/")[2]
-    for name in ("ana", "carla"):
-        elsewhere.create_user_profile(DomainId=domain, UserProfileName=name)
+    elsewhere.create_user_profile(DomainId=domain, UserProfileName="ana")
+    return domain
+
+
+def in_other_region(domain):
+    return reached(apps.user_session("eu-west-1", ACCOUNT_ID, domain, "ana"))
+
+
+def test_a_domain_of_a_region_that_the_stack_does_not_cover_ends_the_exceptions_with_the_next_sweep(shared):
+    world = shared(LOOSER)
+    domain = create_elsewhere()
+    assert in_other_region(domain) == {NOVA}, "until the next sweep, as the docs say"
     world.sweep()
-    in_other_region = [reached(apps.user_session("eu-west-1", ACCOUNT_ID, domain, name)) for name in ("ana", "carla")]
-    assert in_other_region == [{NOVA}, set()], "the docs say so"
+    assert in_other_region(domain) == set()
+    assert user("ana") == set()
+    found = {one["user_profile"]: one for one in command(world, "plan", exit_code=2)["shared_roles"]}
+    assert "has a domain in a region that is not covered" in found["ana"]["why"]
+    assert "add the region to the parameter Regions" in found["ana"]["recommendation"]
+    assert command(world, "explain", ROLE, NOVA)["users"] == []
+    elsewhere: Any = boto3.client("sagemaker", region_name="eu-west-1")
+    elsewhere.delete_user_profile(DomainId=domain, UserProfileName="ana")
+    elsewhere.delete_domain(DomainId=domain)
+    settle(world)
+    assert user("ana") == {NOVA}
+
+
+def test_a_region_that_cannot_be_read_ends_the_exceptions_and_an_answer_that_is_late_does_not(shared):
+    world = shared(LOOSER)
+    with world.aws.failing("DescribeRegions", "RequestLimitExceeded"):
+        world.sweep()
+    assert "none" not in world.attached(ROLE)
+    with world.aws.failing("DescribeRegions", "UnauthorizedOperation", status=403):
+        world.sweep()
+    assert "none" in world.attached(ROLE)
+
+
+def test_the_first_sweep_looks_before_it_attaches_and_no_event_makes_an_exception_before_it(world_with):
+    world = world_with(LOOSER)
+    set_trust(world, (SAGEMAKER, BOTH))
+    switch(world)
+    assert world.attached(ROLE) == {"none", "only.nova"}
+    fresh = world_with(LOOSER)
+    fresh.iam.update_assume_role_policy(RoleName=ROLE, PolicyDocument=trust((SAGEMAKER, BOTH)))
+    fresh.sagemaker.update_domain(
+        DomainId=ANALYTICS, DomainSettingsForUpdate={"ExecutionRoleIdentityConfig": "USER_PROFILE_NAME"}
+    )
+    fresh.sweep()
+    assert fresh.attached(ROLE) == {"except.none", "only.nova"}
+
+
+def forge_look(world, **changes):
+    row = {"scope": f"regions/{ACCOUNT_ID}", "item": "at", "at": int(time.time()), "covered": True, **changes}
+    world.runtime.aws.put(world.environment["BINDINGS_TABLE"], row)
+
+
+def bare(world):
+    """Detach every guardrail from the role, and return the event of the last call."""
+    for policy in world.attached(ROLE):
+        event = world.detach(ROLE, policy)
+    return event
+
+
+def test_a_forged_row_of_the_look_makes_an_exception_until_the_next_look_at_most(shared):
+    world = shared(LOOSER)
+    create_elsewhere()
+    world.sweep()
+    forge_look(world)
+    world.enforce(world.event("AttachRolePolicy"))
+    world.sweeper.compare(Sweep(ACCOUNT_ID, time.time()), after="~")
+    world.detach_surplus()
+    assert "none" in world.attached(ROLE)
+    forge_look(world)
+    world.enforce(bare(world))
+    assert "none" not in world.attached(ROLE), "a role without its guardrails, as the docs say"
+    world.sweep()
+    assert "none" in world.attached(ROLE)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [None, {"at": 99_999_999_999}, {"at": "now"}, {"at": 0}, {"covered": "yes"}, {"covered": False}],
+    ids=["deleted", "in the future", "no number", "long ago", "no answer", "a domain"],
+)
+def test_a_row_of_the_look_of_another_form_makes_no_exception(shared, row):
+    world = shared(LOOSER)
+    key = {"scope": f"regions/{ACCOUNT_ID}", "item": "at"}
+    if row is None:
+        world.runtime.aws.write_newer(world.environment["BINDINGS_TABLE"], (), [key], at=time.time())
+    else:
+        forge_look(world, **row)
+    world.enforce(bare(world))
+    assert "none" in world.attached(ROLE)
+
+
+def test_detach_function_looks_at_the_other_regions_itself(shared):
+    world = shared(LOOSER)
+    world.iam.attach_role_policy(RoleName=ROLE, PolicyArn=f"arn:aws:iam::{ACCOUNT_ID}:policy/rolewarden/none")
+    create_elsewhere()
+    done = world.detacher.detach_from(ACCOUNT_ID, ROLE, ["none"])
+    assert (done["detached"], done["waits"]) == ([], "domains in eu-west-1: elsewhere")

@@ -87,40 +87,12 @@ def test_rules_ignore_calls_of_the_functions_and_not_of_other_roles_under_their_
     assert bool(matching({rule.name: rule.pattern}, event)) is seen
 
 
-ALL = (*FUNCTIONS, "SecurityHubFunction")
-LONGEST = {
-    **dict.fromkeys((f"{function}Role" for function in ALL), 64),
-    **dict.fromkeys(("ForwardersAdministrationRole", "ForwardersExecutionRole"), 64),
-    **dict.fromkeys(ALL, 64),
-    **dict.fromkeys(("WorkQueue", "SweepQueue", "DetachQueue", "PublishQueue"), 80),
-    **dict.fromkeys(("WorkDeadLetterQueue", "EventsDeadLetterQueue", "InvocationsDeadLetterQueue"), 80),
-    **dict.fromkeys(("ReconcileFunctionWork", "SweepFunctionRest", "DetachFunctionWork", "PublishFunctionAgain"), 36),
-    **dict.fromkeys((function.replace("Function", "Logs") for function in ALL), 128 + 30),
-    "BindingsTable": 128 + 30,
-    "HistoryTable": 128 + 30,
-    "AlarmKey": 36,
-    "AlarmTopic": 128 + 30,
-    "rolewarden": 128,
-}
-"""Characters in names that CloudFormation generates: the limit of the service, or the longest stack name with its
-suffix."""
-
-
 def test_alertfunction_knows_the_queue_of_each_event_source_mapping():
     environment = whole().resources("AWS::Lambda::Function")["AlertFunction"]["Environment"]["Variables"]
     mappings = whole().resources("AWS::Lambda::EventSourceMapping")
     assert queues_of_mappings(environment) == {
         name.lower(): found["EventSourceArn"].rsplit(":", 1)[-1] for name, found in mappings.items()
     }
-
-
-def test_a_pattern_is_within_the_limits_of_eventbridge():
-    for rule in whole().rules():
-        text = json.dumps(rule.pattern, separators=(",", ":"))
-        names = "|".join(sorted(LONGEST, key=len, reverse=True))
-        text = re.sub(rf"(?<![\w]){'(' + names + ')'}(?![\w])", lambda found: "x" * LONGEST[found[1]], text)
-        text = text.replace("arn:aws:", "arn:aws-us-gov:").replace("us-east-1", "ap-southeast-1")
-        assert len(text) <= 2048, rule.name
 
 
 def test_rules_match_tag_events_only_of_domains_and_profiles(template):

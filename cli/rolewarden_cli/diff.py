@@ -173,7 +173,7 @@ class _Needed:
         reader = SubjectReader(connection.aws, rules, connection.own_roles)
         also = (reader.also_governed(inventory.account, role) for role in inventory.roles.values())
         subjects = (binding for binding in (*inventory.bindings, *inventory.foreign) if binding.kind != ROLE)
-        bound = Bound((*subjects, *(found for found in also if found)))
+        bound = Bound((*subjects, *(found for found in also if found)), inventory.other_regions)
         self.rules = rules
         self.bindings = bound.by_role
         exemptions = Exemptions(ListedRoles(inventory), lambda: None)

@@ -13,7 +13,7 @@ from rolewarden.history import HistoryKey
 from rolewarden.matching import matches
 from rolewarden.names import about, account_and_name, same
 from rolewarden.origin import Cause
-from rolewarden.own_events import CanaryRestored, DrillMeasured, RulesChanged
+from rolewarden.own_events import CanaryRestored, DrillMeasured, GuardrailsPublished, RulesChanged
 
 from rolewarden_cli.answers import HIDDEN, shown
 from rolewarden_cli.connect import Connection
@@ -21,7 +21,7 @@ from rolewarden_cli.connect import Connection
 DRILLS = frozenset({DrillMeasured.detail_type, CanaryRestored.detail_type})
 """The kinds of the entries that drills lead to."""
 
-NO_DRIFT = DRILLS | {RulesChanged.detail_type}
+NO_DRIFT = DRILLS | {GuardrailsPublished.detail_type, RulesChanged.detail_type}
 """The kinds of entries that say nothing about the drift of a role or policy."""
 
 
@@ -39,7 +39,8 @@ class Entry:
 
     - `kind`: the detail type of Rolewarden's own event about it (`rolewarden.own_events`).
     - `about`: the name of the role, policy or subject without its account.
-    - `policies`: the policies that were attached, else those that were detached, else those that are missing.
+    - `policies`: the policies that were attached, else those that were detached, else those that are missing, or that
+      a deployment wrote.
     - `event`, `actor`, `source_address`: the cause.
     - `row`: the whole row.
     - `person`: who uses the caller's shared role (`Cause.person`).
@@ -187,7 +188,7 @@ def parsed_time(text: str, now: datetime) -> datetime:
 def _entry(row: Mapping[str, Any]) -> Entry:
     cause = Cause.from_dict(row.get("cause"))
     account, named = account_and_name(str(row.get("named") or row["about"]))
-    policies = next((row[key] for key in ("attached", "detached", "missing") if row.get(key)), ())
+    policies = next((row[key] for key in ("attached", "detached", "missing", "policies") if row.get(key)), ())
     return Entry(
         at=HistoryKey.of(row["at"]).time,
         kind=str(row["kind"]),

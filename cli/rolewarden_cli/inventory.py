@@ -6,11 +6,11 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cache, cached_property
 
 from rolewarden.bindings import Binding, NamedRow, RoleKey, StoredBindings, tagged
 from rolewarden.calls import ReadsAccount
-from rolewarden.discovery import SubjectReader, SubjectReading
+from rolewarden.discovery import OtherRegion, SubjectReader, SubjectReading, other_regions
 from rolewarden.errors import Refused, RetryLater
 from rolewarden.guardrails import Rules
 from rolewarden.listed import ListedDomain
@@ -39,6 +39,8 @@ class Inventory:
     - `foreign`: the bindings of the account's roles to subjects of other accounts, from the table of the stack. Without
       a stack they are unknown.
     - `covered`: the other accounts that the stack covers. Empty if no subject uses a role of another account.
+    - `other_regions`: gives the regions that neither the command nor the deployed stack covers, and that have domains
+      or cannot be read. The first call reads them, and raises RetryLater.
     """
 
     account: str
@@ -51,11 +53,12 @@ class Inventory:
     unread: tuple[str, ...] = ()
     foreign: tuple[Binding, ...] = ()
     covered: frozenset[str] = frozenset()
+    other_regions: Callable[[], tuple[OtherRegion, ...]] = tuple
 
     @cached_property
     def bound(self) -> Bound:
         """All bindings of the account's roles, and of its subjects to roles of other accounts."""
-        return Bound((*self.bindings, *self.foreign))
+        return Bound((*self.bindings, *self.foreign), self.other_regions)
 
     def covers(self, account: str) -> bool:
         """Whether a command can evaluate the roles of `account`: it works in the account of its caller only."""
@@ -95,7 +98,16 @@ def take(
         tuple(reader.unread),
         tuple(_as_iam_spells(connection.account, roles, reader.foreign)),
         reader.covered(),
+        cache(lambda: tuple(_other_regions(connection))),
     )
+
+
+def _other_regions(connection: Connection) -> Iterator[OtherRegion]:
+    covered = {*connection.regions, *(connection.stack.regions if connection.stack else ())}
+    try:
+        yield from other_regions(connection.aws, covered)
+    except Refused as refused:
+        yield OtherRegion("", (), refused)
 
 
 def _spelled(roles: Iterable[str]) -> dict[str, str]:
@@ -201,10 +213,11 @@ class _InventoryReader:
 
 
 class Bound:
-    """The bindings of an inventory, in place of the bindings table."""
+    """The bindings of an inventory, in place of the bindings table. `other_regions` is that of the inventory."""
 
-    def __init__(self, bindings: Iterable[Binding]) -> None:
+    def __init__(self, bindings: Iterable[Binding], other_regions: Callable[[], tuple[OtherRegion, ...]]) -> None:
         self._all = tuple(bindings)
+        self._other_regions = other_regions
         self.by_role = by_role(self._all)
 
     def of_role(self, role: RoleKey, fresh: Iterable[Binding] = ()) -> tuple[Binding, ...]:  # noqa: ARG002
@@ -235,6 +248,10 @@ class Bound:
         return tuple(
             b for bound in self.by_role.values() for b in bound if b.is_foreign and b.role and b.role.account == account
         )
+
+    def covers_domains(self, account: str) -> bool:  # noqa: ARG002
+        """Whether all domains of the account are in covered regions. Raises RetryLater."""
+        return not self._other_regions()
 
 
 def by_role(bindings: Iterable[Binding]) -> dict[str, tuple[Binding, ...]]:

@@ -12,7 +12,7 @@ from rolewarden.calls import ListsPolicies
 from rolewarden.canary import is_of_drills
 from rolewarden.check import loosenings, names_accounts
 from rolewarden.clock import Clock
-from rolewarden.discovery import UNTOUCHABLE_PATHS, other_regions
+from rolewarden.discovery import UNTOUCHABLE_PATHS
 from rolewarden.documents import digest
 from rolewarden.errors import Gone, Refused
 from rolewarden.guardrails import Guardrail, Rules
@@ -430,7 +430,7 @@ def read_plan(
 ) -> tuple[Inventory, Plan]:
     """Read the inventory of the account, and make the plan for `rules`. Raises as `inventory.take` and `make`."""
     found = take(connection, rules, progress)
-    return found, with_other_regions(connection, compared(connection, found, rules, today))
+    return found, with_other_regions(found, compared(connection, found, rules, today))
 
 
 def compared(connection: Connection, found: Inventory, rules: Rules, today: date) -> Plan:
@@ -455,19 +455,12 @@ def compared(connection: Connection, found: Inventory, rules: Rules, today: date
     return replace(plan, loosened=tuple(loosened), unmatched=unmatched)
 
 
-def with_other_regions(connection: Connection, plan: Plan) -> Plan:
+def with_other_regions(found: Inventory, plan: Plan) -> Plan:
     """The plan with the domains in regions that neither it nor the deployed stack covers. Raises RetryLater."""
-    covered = {*connection.regions, *(connection.stack.regions if connection.stack else ())}
-    outside, unread = [], list(plan.unread)
-    try:
-        for found in other_regions(connection.aws, covered):
-            if found.refused:
-                unread.append(f"{found.region}: {found.message}")
-            else:
-                outside.append(found.message)
-    except Refused as refused:
-        unread.append(f"regions: {refused}")
-    return replace(plan, outside=tuple(outside), unread=tuple(unread))
+    others = found.other_regions()
+    outside = tuple(other.message for other in others if not other.refused)
+    unread = tuple(": ".join(filter(None, (other.region, other.message))) for other in others if other.refused)
+    return replace(plan, outside=outside, unread=(*plan.unread, *unread))
 
 
 def make(

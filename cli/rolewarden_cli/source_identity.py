@@ -33,6 +33,10 @@ def recommendation(why: Obstacle, domain: Binding) -> str:
         Obstacle.SWITCHED_OFF: f"{own_role}, assign the guardrail to its whole domain, or let the domain set source "
         f"identities: {switch_on} ({HOW_TO}; {JOBS})",
         Obstacle.TRUST: f"{trust}; until then, the guardrails of the role count for all its users ({HOW_TO})",
+        Obstacle.OUTSIDE: "add the region to the parameter Regions and deploy, or delete its domains; if a region "
+        "could not be read, let SweepFunction's role in the account call ec2:DescribeRegions and "
+        "sagemaker:ListDomains, also in regions that an SCP closes (`rolewarden doctor` names the region); then run "
+        f"`rolewarden sweep` ({HOW_TO})",
         Obstacle.SAME_NAME: "rename one of the user profiles of this name, or give one of their domains another role",
         Obstacle.BEDROCK_ROLE: f"{own_role} and a Bedrock role of its own, or assign the guardrail to its whole domain",
         Obstacle.TOO_LONG: f"{own_role}, or write shorter lists in the guardrail",

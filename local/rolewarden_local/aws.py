@@ -30,6 +30,7 @@ from rolewarden_local.emulated import (
     buses,
     cloudformation,
     cloudtrail,
+    constraints,
     delivery,
     execution,
     faults,
@@ -539,6 +540,8 @@ class LocalAws:
             if access.is_void(access_key):
                 message = "The security token included in the request is invalid"
                 return faults.refusal(service, "InvalidClientTokenId", message, 403)
+            if refusal := constraints.refusal(service, operation, method, path, headers, body, params):
+                return refusal
             request = authorization.Request(
                 service, operation, method, path, headers, body, params, access_key, account, region, request_id
             )
@@ -636,6 +639,7 @@ def _install(aws: LocalAws) -> None:
     buses.install_buses()
     targets.install_targets()
     app_images.install_app_images()
+    constraints.install_constraints()
     trail.install_trail(aws.events)
     regions.install_regions()
     subscriptions.install_subscriptions()

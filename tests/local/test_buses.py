@@ -110,7 +110,7 @@ def test_iam_events_appear_only_in_the_home_region_of_their_account(local):
     heard = central()
     forward(MEMBER, "eu-west-1")
     admit(StringEquals={"aws:PrincipalOrgID": "o-exampleorg1"})
-    local.organize("o-exampleorg1", {"ou-root-canvas": {MEMBER}})
+    local.organize("o-exampleorg1", {"ou-root-canvas000": {MEMBER}})
     client("iam", MEMBER, "eu-west-1").create_role(RoleName="R", AssumeRolePolicyDocument=TRUST)
     assert heard() == []
     forward(MEMBER, "us-east-1")
@@ -135,7 +135,7 @@ def test_the_policy_of_the_bus_decides_on_another_account_and_a_rejected_event_i
     heard = central()
     dead = forward(MEMBER, "eu-west-1")
     admit(**condition)
-    local.organize(member_of, {"ou-root-canvas": {MEMBER}})
+    local.organize(member_of, {"ou-root-canvas000": {MEMBER}})
     make_domain(MEMBER, "eu-west-1")
     assert (len(heard()), len(dead())) == ((1, 0) if arrives else (0, 1))
 

@@ -16,7 +16,7 @@ from rolewarden_local.scenes.seed import TRUST
 from tests.local.conftest import policy, refusal
 
 MEMBER, CENTRAL, OUTSIDE = "222222222222", "111122223333", "999999999999"
-UNIT = "ou-root-canvas"
+UNIT = "ou-root-canvas000"
 ALLOW_ALL = {"Effect": "Allow", "Action": "*", "Resource": "*"}
 NO_IAM = {"Sid": "NoIam", "Effect": "Deny", "Action": "iam:*", "Resource": "*"}
 REGIONS = {
@@ -43,7 +43,7 @@ def attach(company):
 
     def attached(target, *statements):
         name = f"policy-{len(organizations.list_policies(Filter='SERVICE_CONTROL_POLICY')['Policies'])}"
-        content = json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
+        content = json.dumps({"Version": "2012-10-17", "Statement": list(statements)}, separators=(",", ":"))
         made = organizations.create_policy(Name=name, Description="", Type="SERVICE_CONTROL_POLICY", Content=content)
         policy_id = made["Policy"]["PolicySummary"]["Id"]
         organizations.attach_policy(PolicyId=policy_id, TargetId=target)
@@ -163,8 +163,8 @@ def test_a_new_organization_has_nothing_of_the_previous_one(company, attach):
 
 def test_an_account_keeps_its_policies_where_the_organization_changes_and_follows_its_unit(company, attach):
     attach(MEMBER, NO_IAM)
-    attach("ou-root-canvas", {**NO_IAM, "Action": "s3:*"})
-    company.organize("o-exampleorg1", {UNIT: set(), "ou-root-other": {MEMBER}})
+    attach("ou-root-canvas000", {**NO_IAM, "Action": "s3:*"})
+    company.organize("o-exampleorg1", {UNIT: set(), "ou-root-others00": {MEMBER}})
     session = admin(MEMBER)
     with company.authorizing():
         assert not is_allowed(session)

@@ -144,7 +144,7 @@ def test_a_role_of_a_template_is_created_with_the_permission_to_create_it(aws, i
 
 
 def test_a_restored_account_has_its_organization(aws):
-    aws.organize("o-exampleorg1", {"ou-root-canvas": {ACCOUNT}})
+    aws.organize("o-exampleorg1", {"ou-root-canvas000": {ACCOUNT}})
     restore = aws.saved()
     for _ in range(2):
         aws.reset()

@@ -106,19 +106,19 @@ def test_a_self_managed_stackset_follows_its_regions(local):
 
 
 def test_a_service_managed_stackset_follows_the_accounts_of_its_units(local):
-    local.organize(ORGANIZATION, {"ou-root-canvas": {MEMBER}, "ou-root-other": {LATER}}, administrator=CENTRAL)
-    deployed("create_stack", **stack(["eu-west-1"], managed("ou-root-canvas"), **AUTOMATIC))
+    local.organize(ORGANIZATION, {"ou-root-canvas000": {MEMBER}, "ou-root-others00": {LATER}}, administrator=CENTRAL)
+    deployed("create_stack", **stack(["eu-west-1"], managed("ou-root-canvas000"), **AUTOMATIC))
     assert instances("DELEGATED_ADMIN") == {(MEMBER, "eu-west-1"): "CURRENT"}
-    local.organize(ORGANIZATION, {"ou-root-canvas": {MEMBER, LATER}})
+    local.organize(ORGANIZATION, {"ou-root-canvas000": {MEMBER, LATER}})
     assert has_queue(LATER, "eu-west-1")
-    local.organize(ORGANIZATION, {"ou-root-canvas": {LATER}})
+    local.organize(ORGANIZATION, {"ou-root-canvas000": {LATER}})
     assert instances("DELEGATED_ADMIN") == {(LATER, "eu-west-1"): "CURRENT"}
     assert not has_queue(MEMBER, "eu-west-1")
 
 
 def test_instances_are_listed_by_region_in_pages(local):
-    local.organize(ORGANIZATION, {"ou-root-canvas": {MEMBER, LATER}}, administrator=CENTRAL)
-    deployed("create_stack", **stack(["eu-west-1", "us-east-1"], managed("ou-root-canvas"), **AUTOMATIC))
+    local.organize(ORGANIZATION, {"ou-root-canvas000": {MEMBER, LATER}}, administrator=CENTRAL)
+    deployed("create_stack", **stack(["eu-west-1", "us-east-1"], managed("ou-root-canvas000"), **AUTOMATIC))
     pages = (
         client("cloudformation")
         .get_paginator("list_stack_instances")
@@ -147,9 +147,9 @@ def test_deleting_the_stack_deletes_the_stacks_of_its_stacksets(local):
 
 # Permissions for service-managed StackSets
 
-UNITS = {"ou-root-security": {CENTRAL}, "ou-root-canvas": {MEMBER, MANAGEMENT}}
-SERVICE_MANAGED = stack(["eu-west-1"], managed("ou-root-canvas"), **AUTOMATIC)
-BY_THE_MANAGEMENT = stack(["eu-west-1"], managed("ou-root-canvas"), **{**AUTOMATIC, "CallAs": "SELF"})
+UNITS = {"ou-root-security": {CENTRAL}, "ou-root-canvas000": {MEMBER, MANAGEMENT}}
+SERVICE_MANAGED = stack(["eu-west-1"], managed("ou-root-canvas000"), **AUTOMATIC)
+BY_THE_MANAGEMENT = stack(["eu-west-1"], managed("ou-root-canvas000"), **{**AUTOMATIC, "CallAs": "SELF"})
 
 
 def register(account=MANAGEMENT, administrator=CENTRAL):
@@ -403,7 +403,7 @@ def assumed(session, arn):
     ],
 )
 def test_a_role_of_another_account_can_be_assumed_if_both_accounts_allow_it(local, trusted, organization, enters):
-    local.organize(organization, {"ou-root-canvas": {MEMBER}})
+    local.organize(organization, {"ou-root-canvas000": {MEMBER}})
     theirs = client("iam", MEMBER).create_role(RoleName="Theirs", AssumeRolePolicyDocument=trusting(trusted))["Role"]
     iam = client("iam")
     ours = iam.create_role(RoleName="Function", AssumeRolePolicyDocument=trusting(f"arn:aws:iam::{CENTRAL}:root"))[

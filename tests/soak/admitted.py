@@ -64,7 +64,7 @@ def _client(service: str) -> Any:
     return session.client(service)
 
 
-UNIT = "ou-root-canvas"
+UNIT = "ou-root-canvas000"
 NOVA, TITAN, VISITOR = f"{IAM}:role/canvas/some/Nova", f"{IAM}:role/canvas/some/deeper/Titan", f"{IAM}:role/any/Visitor"
 STRICT, CANVAS, NEAR = (
     f"{IAM}:role/canvas/none/Strict",

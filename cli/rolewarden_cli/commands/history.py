@@ -95,5 +95,6 @@ def _kind(entry: Entry) -> Text:
 def _policies(entry: Entry) -> Text:
     if not entry.policies or entry.kind == RoleContested.detail_type:
         return Text()
-    sign = "+" if entry.row.get("attached") else "-" if entry.row.get("detached") else "lacks"
+    signs = {"attached": "+", "detached": "-", "missing": "lacks"}
+    sign = next((found for name, found in signs.items() if entry.row.get(name)), "wrote")
     return Text(f"{sign} {', '.join(entry.policies)}")

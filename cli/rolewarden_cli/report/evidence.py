@@ -226,7 +226,8 @@ def _deed(entry: Entry) -> str:
     if entry.kind == RoleRemediated.detail_type and entry.event in _REMOVALS:
         return "took a guardrail from a role"
     if entry.kind == PolicyRestored.detail_type:
-        return "deleted a guardrail's policy" if entry.remediation == "created" else "edited a guardrail's policy"
+        was_deleted = entry.remediation == "created" or entry.event == "DeletePolicy"
+        return "deleted a guardrail's policy" if was_deleted else "edited a guardrail's policy"
     if entry.kind == CanaryRestored.detail_type:
         return _TAMPERING[Reason.CANARY.value]
     return _TAMPERING.get(entry.reason, "") if entry.kind == AccountFinding.detail_type else ""

@@ -124,7 +124,7 @@ def gather_account(
     entries = shared.recorded.entries if shared else ()
     own = models.of_account(wanted, connection)
     return AccountReport(
-        plan.with_other_regions(connection, plan.compared(connection, taken, rules, now.date())),
+        plan.with_other_regions(taken, plan.compared(connection, taken, rules, now.date())),
         access.matrix(connection.calls, taken, own, progress, rules, organization=connection.stack_calls),
         tuple(entry for entry in entries if entry.account == connection.account and entry.at >= since),
         read_status(connection, now, shared=shared.recorded) if shared else None,

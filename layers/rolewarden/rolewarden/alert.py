@@ -22,7 +22,7 @@ from rolewarden.own_events import AccountFinding, PolicyRestored, RoleContested,
 from rolewarden.plaintext import is_plain, moment, plain_name, plain_text, user_agent, visible
 from rolewarden.policies import policy_arn
 from rolewarden.reach import FORWARD, UNDELIVERED
-from rolewarden.verdicts import CREATED, RECOMMENDATIONS, REPLACED, Reason
+from rolewarden.verdicts import CREATED, RECOMMENDATIONS, REPLACED, UNDONE, Reason
 
 SUBJECT_SIZE = 99
 """Maximum length of a subject, in characters. SNS accepts fewer than 100 ASCII characters without a line break:
@@ -165,7 +165,10 @@ def compose(event: Any, partition: str, queues: Mapping[str, str] = MappingProxy
     elif parts is _policy_restored:
         parts = partial(_policy_restored, observes=bool(banner))
     headline, rows = parts(detail, place) if parts and detail else _unreadable(envelope)
-    return _written(f"{about}: {headline}", [*rows, ("Observed", banner), ("Account", place.name)])
+    replay = plain_name(envelope.get("replay-name"), 64)
+    replayed = f"EventBridge delivered an old record again, by the replay {replay}: compare the time of the call"
+    more = [("Replayed", replayed if replay else ""), ("Observed", banner), ("Account", place.name)]
+    return _written(f"{about}: {headline}", [*rows, *more])
 
 
 def key_of(event: Mapping[str, Any], about: str = "") -> AlertKey:
@@ -443,10 +446,11 @@ def _left_to_do(detail: Mapping[str, Any], place: _Console, role: str) -> Iterat
 def _policy_restored(detail: Mapping[str, Any], place: _Console, *, observes: bool = False) -> _Parts:
     unless = ", unless its guardrail is in observe mode" if observes else ""
     policy, remediation = plain_name(detail.get("policy"), 128), plain_text(detail.get("remediation"), 32)
-    was = {CREATED: "deleted", REPLACED: "edited"}.get(remediation, "tampered with")
+    was = {CREATED: "deleted", REPLACED: "edited", UNDONE: "changed"}.get(remediation, "tampered with")
     done = {
         CREATED: f"created the policy again; the next sweep attaches it to every role that needs it{unless}",
         REPLACED: "restored the default version of the policy to the text of guardrails.yaml",
+        UNDONE: "nothing: the policy had the text of guardrails.yaml again when Rolewarden read it",
     }.get(remediation, "restored the policy")
     rows = [
         ("What", f"a caller {was} the policy of guardrail {policy}: roles that need it may have been unprotected"),

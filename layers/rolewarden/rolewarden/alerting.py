@@ -251,7 +251,8 @@ class Alerter:
         """Keep an alert until CloudTrail shows its call. The record of a call is not kept: CloudTrail has it."""
         detail = mapping(event.get("detail"))
         if event.get("detail-type") == CLOUDTRAIL:
-            self.held.keep(key, str(detail.get("awsRegion")), str(detail.get("eventID")), message.headline, None)
+            event_id = cause_of(detail).event_id
+            self.held.keep(key, str(detail.get("awsRegion")), event_id, message.headline, None)
         else:
             cause = Cause.from_dict(detail.get("cause"))
             self.held.keep(key, EVERYWHERE, cause.event_id, message.headline, event)

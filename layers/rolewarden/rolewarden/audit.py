@@ -19,14 +19,16 @@ from typing import Any, NamedTuple
 from rolewarden import MEMBER_ROLES
 from rolewarden.calls import ReadsCalls
 from rolewarden.canary import is_canary, is_of_drills
+from rolewarden.clock import CLOCK_SKEW
 from rolewarden.errors import Refused
 from rolewarden.events import cause_of, mapping
+from rolewarden.history import HistoryKey
 from rolewarden.names import among, folded
 from rolewarden.origin import SWEEP, Cause, cause_of_correlation_id, is_of_deployment
-from rolewarden.own_events import CausedEvent, PolicyRestored, RoleRemediated, SurplusDetached
+from rolewarden.own_events import CausedEvent, GuardrailsPublished, PolicyRestored, RoleRemediated, SurplusDetached
 from rolewarden.policies import is_boundary
 from rolewarden.progress import Progress
-from rolewarden.record import Recorder
+from rolewarden.record import PUBLICATIONS, Recorder
 from rolewarden.signature import SIGNATURE
 from rolewarden.verdicts import CREATED, REPLACED, Remediation
 
@@ -56,9 +58,11 @@ CALLS = {
     "DeleteRolePermissionsBoundary": UNBOUNDED,
     "CreatePolicy": CREATED,
     "CreatePolicyVersion": REPLACED,
+    "SetDefaultPolicyVersion": REPLACED,
 }
 """The calls that must have a row in the history, each with the word for its effect."""
 
+_NEVER = datetime.min.replace(tzinfo=UTC)
 _SIGNED = re.compile(rf"\b{SIGNATURE}([A-Za-z0-9.-]+)")
 
 
@@ -157,10 +161,7 @@ class Auditor:
                 )
                 own = issuer.get("accountId") == account and among(str(issuer.get("userName", "")), names)
                 signed = _SIGNED.search(str(record.get("userAgent", "")))
-                # A deployment writes policies, and only PublishFunction has that permission. The history has no row
-                # about each policy. Every other call needs its row, whatever its mark says.
-                deployed = signed and what in {CREATED, REPLACED} and is_of_deployment(signed[1])
-                if own and not record.get("errorCode") and not deployed:
+                if own and not record.get("errorCode"):
                     call = _call(account, signed[1] if signed else "", what, record)
                     if not signed:
                         user = f"{issuer.get('userName')}, {record.get('eventID')}"
@@ -176,9 +177,17 @@ class Auditor:
         """Record the calls that have no row, and return whether that wrote one. All calls belong to one remediation."""
         first = min(calls, key=lambda call: call.at)
         rows = self.recorder.rows(first.about, first.at - SKEW)
-        told = {deed.key for row in rows if row.get("correlation_id") == first.correlation_id for deed in _deeds(row)}
-        done = {call.deed.key: call.deed for call in calls}
-        untold = sorted(deed for key, deed in done.items() if key not in told)
+        if is_of_deployment(first.correlation_id):
+            # A deployment has one row for all the policies that it wrote.
+            rows += self.recorder.rows(f"{account}/{PUBLICATIONS}", first.at - SKEW)
+        told: dict[tuple[str, str], datetime] = {}
+        for row in rows:
+            if row.get("correlation_id") == first.correlation_id:
+                until = _counts_until(row)
+                told.update((deed.key, max(until, told.get(deed.key, until))) for deed in _deeds(row))
+        # A function writes a row after its calls, so a later call with the same correlation ID is another caller's.
+        done = {call.deed.key: call.deed for call in calls if call.at > told.get(call.deed.key, _NEVER)}
+        untold = sorted(done.values())
         if not untold:
             return False
         cause = self._cause(account, first.correlation_id)
@@ -213,6 +222,21 @@ def _deeds(row: Mapping[str, Any]) -> Iterator[Deed]:
         yield Deed(UNBOUNDED, "")
     if row.get("remediation") in {CREATED, REPLACED}:
         yield Deed(row["remediation"], row["policy"])
+    if row.get("kind") == GuardrailsPublished.detail_type:
+        # A deployment can create a policy, and replace or restore it in a later step.
+        yield from (Deed(what, policy) for policy in mapping(row.get("policies")) for what in (CREATED, REPLACED))
+
+
+def _counts_until(row: Mapping[str, Any]) -> datetime:
+    """The time until which a row of the history counts for calls; _NEVER if the row has another form.
+
+    A function writes a row after the calls. A backfilled row has the time of the first of them.
+    """
+    later = SKEW if row.get("backfilled") else timedelta(seconds=CLOCK_SKEW)
+    try:
+        return HistoryKey.of(str(row.get("at"))).time.astimezone(UTC) + later
+    except (ValueError, OverflowError):
+        return _NEVER
 
 
 def _event(account: str, role: str, deeds: Iterable[Deed], cause: Cause, correlation_id: str) -> CausedEvent:

@@ -88,6 +88,10 @@ _PAGES: PaginatorConfigTypeDef = {"PageSize": 100}
 TRANSACTION_TRIES = 4
 """The number of attempts at a transaction that conflicts with another writer."""
 
+_TRANSACTION_BYTES = 3_500_000
+"""Bytes of JSON of one transaction. DynamoDB accepts 4 MB of items, and a caller can choose the tags of a subject,
+which take up to 60 KB."""
+
 _MESSAGES_BYTES = 240_000
 """Bytes of messages in one call. SQS and EventBridge accept 256 KiB, and the rest is a margin."""
 
@@ -424,9 +428,9 @@ class Aws:
             created = self._iam.create_policy_version(PolicyArn=policy_arn, PolicyDocument=text, SetAsDefault=True)
             return created["PolicyVersion"]["VersionId"]
 
-    def set_default_version(self, policy_arn: str, version: str, *, instead_of: str) -> None:
+    def set_default_version(self, policy_arn: str, version: str, *, instead_of: str, correlation_id: str) -> None:
         """Make an older version the default again, and delete the version `instead_of`."""
-        with translated():
+        with translated(), correlated(correlation_id):
             self._iam.set_default_policy_version(PolicyArn=policy_arn, VersionId=version)
             self._iam.delete_policy_version(PolicyArn=policy_arn, VersionId=instead_of)
 
@@ -642,7 +646,7 @@ class Aws:
     def write_newer(
         self, table: str, puts: Iterable[Mapping[str, Any]], deletes: Iterable[Mapping[str, str]], *, at: float
     ) -> None:
-        """Write and delete items whose state was read at the time `at` (seconds of the epoch), a hundred in a call.
+        """Write and delete items whose state was read at the time `at` (seconds of the epoch), up to 100 in a call.
 
         An existing item that was read later stays as it is. If its time is not a number, or is in the future, the item
         counts as old. Otherwise it could not be corrected. Raises RetryLater.
@@ -660,7 +664,7 @@ class Aws:
             {"Put": {**newer, "Item": self._attributes({**item, "read_at": Decimal(f"{at:.6f}")})}} for item in puts
         ]
         actions += [{"Delete": {**newer, "Key": self._attributes(key)}} for key in deletes]
-        for chunk in chunks(actions, 100):
+        for chunk in chunks(actions, 100, most=_TRANSACTION_BYTES, weigh=lambda action: len(json.dumps(action))):
             left = chunk
             tries = 0
             while left:

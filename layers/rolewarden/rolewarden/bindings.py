@@ -7,11 +7,12 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 from rolewarden.calls import ReadsItems, WritesItems
-from rolewarden.clock import Clock
+from rolewarden.clock import CLOCK_SKEW, Clock
 from rolewarden.guardrails import Subject
 from rolewarden.listed import ListedDomain
 from rolewarden.names import about, account_and_name, folded
@@ -98,6 +99,11 @@ READ_AHEAD = 100
 
 AHEAD_SECONDS = 60.0
 """Seconds for which rows that were read ahead count as current."""
+
+
+LOOK_COUNTS_SECONDS = 50 * 3600.0
+"""Seconds for which a look at the regions that the stack does not cover counts: two of the longest time between sweeps,
+and two hours. A look that AWS could not answer once must not end the exceptions of shared roles."""
 
 
 class NamedRow(NamedTuple):
@@ -341,6 +347,16 @@ def tags_by_name(domain: ListedDomain, names: Iterable[str], tags: Tags | None) 
     return {name: None if tags is None else tags.get(tagged(domain.id, name), {}) for name in names}
 
 
+def look_key(account: str) -> dict[str, str]:
+    """The attributes that identify the row of the last look at the regions that the stack does not cover."""
+    return {"scope": f"regions/{account}", "item": "at"}
+
+
+def as_number(value: Any) -> float:
+    """A number of a row; 0 if the row has none, or has a value of another kind."""
+    return float(value) if isinstance(value, Decimal | int | float) and not isinstance(value, bool) else 0.0
+
+
 def row_key(key: tuple[str, str]) -> dict[str, str]:
     """The attributes that identify a row, by its partition and sort key."""
     partition, sort = key
@@ -382,6 +398,9 @@ class ReadsBindings(Protocol):
     def of_foreign_subjects(self, account: str) -> tuple[Binding, ...]:
         """As `BindingsTable.of_foreign_subjects`."""
 
+    def covers_domains(self, account: str) -> bool:
+        """As `BindingsTable.covers_domains`."""
+
 
 class StoredBindings:
     """The bindings in the table, by role and by domain, to read only. Methods raise RetryLater.
@@ -393,10 +412,11 @@ class StoredBindings:
     The table has rows of other kinds, too: see `rolewarden.progress`, `rolewarden.reported` and `rolewarden.published`.
     """
 
-    def __init__(self, aws: ReadsItems, table: str, covers: Callable[[str], bool]) -> None:
+    def __init__(self, aws: ReadsItems, table: str, covers: Callable[[str], bool], clock: Clock | None = None) -> None:
         self.aws = aws
         self._table = table
         self._covers = covers
+        self._clock = clock or Clock()
         self._ahead: dict[NamedRow, Binding] = {}
         self._ahead_read = 0.0
 
@@ -454,6 +474,16 @@ class StoredBindings:
         """The bindings of an account's roles to subjects of other accounts."""
         return tuple(self._counting(self._foreign(account)))
 
+    def covers_domains(self, account: str) -> bool:
+        """Whether the last look found that all domains of `account` are in regions that the stack covers.
+
+        False without a look that counts, and if the look could not read a region. So a deleted row ends an exception,
+        and a forged row lasts until the next look.
+        """
+        rows = self.aws.query(self._table, {"scope": look_key(account)["scope"]})
+        age = self._clock.now() - (as_number(rows[0].get("at")) if rows else 0.0)
+        return bool(rows) and rows[0].get("covered") is True and -CLOCK_SKEW <= age < LOOK_COUNTS_SECONDS
+
     def _foreign(self, account: str) -> list[Binding]:
         rows = self.aws.query(self._table, {"role_account": account}, index=BY_ROLE_ACCOUNT)
         return sorted(bindings_in(rows), key=lambda binding: binding.key)
@@ -477,8 +507,7 @@ class BindingsTable(StoredBindings):
     aws: WritesItems
 
     def __init__(self, aws: WritesItems, table: str, covers: Callable[[str], bool], clock: Clock | None = None) -> None:
-        super().__init__(aws, table, covers)
-        self._clock = clock or Clock()
+        super().__init__(aws, table, covers, clock)
 
     def forget_account(self, account: str) -> None:
         """Delete the bindings of an account that is no longer swept."""

@@ -133,7 +133,7 @@ class WritesPolicies(DeletesPolicies, Protocol):
     def replace_policy(self, policy_arn: str, text: str, *, correlation_id: str) -> str:
         """As `Aws.replace_policy`."""
 
-    def set_default_version(self, policy_arn: str, version: str, *, instead_of: str) -> None:
+    def set_default_version(self, policy_arn: str, version: str, *, instead_of: str, correlation_id: str) -> None:
         """As `Aws.set_default_version`."""
 
 
@@ -178,6 +178,10 @@ class ListsRegions(Protocol):
 
     def domain_names(self, region: str) -> tuple[str, ...]:
         """As `Aws.domain_names`."""
+
+
+class RereadsSubjects(ListsDomains, ListsRegions, Protocol):
+    """Lists and reads domains and user profiles in all regions, for the Rereader."""
 
 
 class ReadsTrails(Protocol):

@@ -27,6 +27,10 @@ TRIES = 2
 """Attempts to send an answer."""
 
 
+LONGEST_REASON = 1_000
+"""The greatest number of bytes of a reason. CloudFormation accepts an answer of 4,096 bytes:
+https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref.html"""
+
 ROLLS_BACK_CREATION = "ROLLBACK_IN_PROGRESS"
 """The status of a stack whose creation has failed, while CloudFormation deletes what it has created."""
 
@@ -152,6 +156,11 @@ def answer_request(
     return {**result, "status": answer.send(reason, result.get("data"))}
 
 
+def _short(reason: str) -> str:
+    """The beginning of a reason, LONGEST_REASON bytes at most."""
+    return str(visible_parts(reason, lines=True)).encode("utf-8", "replace")[:LONGEST_REASON].decode("utf-8", "ignore")
+
+
 class _Answer:
     """The single answer to a request, sent by the work or by the timer, whichever is first."""
 
@@ -173,7 +182,7 @@ class _Answer:
             status = "FAILED" if reason else "SUCCESS"
             body = {
                 "Status": status,
-                "Reason": visible_parts(reason, lines=True)[:1000],
+                "Reason": _short(reason),
                 # The stack has one resource of this kind. Its ID never changes, because CloudFormation would answer a
                 # new ID with a Delete request for the old one.
                 "PhysicalResourceId": self._event.get("PhysicalResourceId")
@@ -184,7 +193,10 @@ class _Answer:
                 **({"Data": dict(data)} if data else {}),
             }
             request = urllib.request.Request(  # noqa: S310 - `OwnStack.verify` has checked the URL
-                self._event["ResponseURL"], data=json.dumps(body).encode(), method="PUT", headers={"Content-Type": ""}
+                self._event["ResponseURL"],
+                data=json.dumps(body, ensure_ascii=False).encode(),
+                method="PUT",
+                headers={"Content-Type": ""},
             )
             self._put(request)
             # The status is set after the answer was sent, so that a later call tries again if this one failed.

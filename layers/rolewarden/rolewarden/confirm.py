@@ -14,7 +14,7 @@ from typing import Any
 
 from rolewarden.events import ACCOUNT, mapping, matched
 from rolewarden.history import StoredHistory
-from rolewarden.names import folded
+from rolewarden.names import fitting, folded
 from rolewarden.own_events import (
     AccountFinding,
     FindingResolved,
@@ -31,6 +31,9 @@ SOURCE = "rolewarden"
 CONFIRMED = timedelta(days=1)
 """The age of a row until which an event counts. EventBridge retries a delivery for a day
 (https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-retry-policy.html)."""
+
+LONGEST_PARTITION_KEY = 2_048
+"""The number of bytes that DynamoDB accepts of a partition key."""
 
 BEFORE = timedelta(minutes=20)
 """The lead that a row can have over its event. A function writes all its rows at the end, after 15 minutes at most."""
@@ -73,8 +76,7 @@ def about_of(kind: Any, detail: Mapping[str, Any]) -> str:
         SubjectFinding.detail_type: _subject(detail),
         FindingResolved.detail_type: _text(detail.get("finding")),
     }.get(kind if isinstance(kind, str) else "", "")
-    # DynamoDB accepts 2,048 bytes of a partition key.
-    return folded(f"{account}/{name}")[:1024] if account and name else ""
+    return fitting(folded(f"{account}/{name}"), LONGEST_PARTITION_KEY) if account and name else ""
 
 
 def _subject(detail: Mapping[str, Any]) -> str:

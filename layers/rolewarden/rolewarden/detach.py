@@ -97,7 +97,8 @@ class Detacher:
             surplus, waits = self._surplus(key, bindings, policies, attached)
             if surplus and not waits:
                 # A row of the table alone must not unprotect a role.
-                surplus, waits = self._surplus(key, (*bindings, *self.subjects.of_role(key)), policies, attached)
+                read = (*bindings, *self.subjects.of_role(key))
+                surplus, waits = self._surplus(key, read, policies, attached, is_last=True)
         except Gone:
             return {"role": role, "detached": []}
         except Refused as refused:
@@ -120,12 +121,19 @@ class Detacher:
         return {"role": role, "detached": detached}
 
     def _surplus(
-        self, role: RoleKey, bindings: Iterable[Binding], policies: Iterable[str], attached: Collection[str]
+        self,
+        role: RoleKey,
+        bindings: Iterable[Binding],
+        policies: Iterable[str],
+        attached: Collection[str],
+        *,
+        is_last: bool = False,
     ) -> tuple[list[str], str]:
         """Those of `policies` that a role with these bindings does not need, and why the detachment has to wait.
 
         The reason is empty if the role has everything attached that it needs. `attached` are the ARNs of the role's
-        policies in the form of `folded_arn`. Raises Refused and RetryLater.
+        policies in the form of `folded_arn`. With `is_last`, this also looks for domains in regions that the stack does
+        not cover, if the role has exceptions. Raises Refused and RetryLater.
         """
         required, observed = self.needs.of_role(role, bindings), self.needs.observed()
         arns = {name: folded_arn(self.needs.arn(name, role.account)) for name in required}
@@ -134,6 +142,9 @@ class Detacher:
         surplus = [name for name in policies if self.needs.may_lose(name, required)]
         if surplus and not self.needs.are_in_effect(required, role.account, self.aws.within(role.account)):
             return surplus, "a rule change has not reached all the policies it needs"
+        if surplus and is_last and any(one.except_users for one in required.values()):
+            # A row of the table alone must not make an exception either.
+            return surplus, self.subjects.elsewhere(role.account)
         return surplus, ""
 
     def _is_own(self, aws: DetachesPolicies, account: str, policy: str) -> bool:

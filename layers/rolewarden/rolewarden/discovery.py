@@ -333,7 +333,10 @@ SOME_DOMAINS = 3
 
 
 class OtherRegion(NamedTuple):
-    """A region that is not covered: the names of its domains, or the refusal to list them."""
+    """A region that is not covered: the names of its domains, or the refusal to list them.
+
+    `region` is empty for a refusal to list the regions.
+    """
 
     region: str
     names: tuple[str, ...]
@@ -343,7 +346,7 @@ class OtherRegion(NamedTuple):
     def message(self) -> str:
         """The finding in words."""
         if self.refused:
-            return f"the region could not be read: {self.refused}"
+            return f"the {'region' if self.region else 'list of regions'} could not be read: {self.refused}"
         more = f" and {len(self.names) - SOME_DOMAINS} more" if len(self.names) > SOME_DOMAINS else ""
         return f"domains in {self.region}: {', '.join(self.names[:SOME_DOMAINS])}{more}"
 

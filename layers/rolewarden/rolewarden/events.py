@@ -127,11 +127,11 @@ class EvaluationRequest(NamedTuple):
 
 
 ACCOUNT = re.compile(r"[0-9]{12}")
-REGION = re.compile(r"[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}")
+REGION = re.compile(r"(?!.{33})[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}")
 ROLE_NAME = re.compile(r"[\w+=,.@-]{1,64}", re.ASCII)
 POLICY_NAME = re.compile(r"[\w+=,.@-]{1,128}", re.ASCII)
-DOMAIN_ID = re.compile(r"d-[a-z0-9-]{1,61}")
-PROFILE_NAME = re.compile(r"[A-Za-z0-9](-*[A-Za-z0-9]){0,62}")
+DOMAIN_ID = re.compile(r"(?!.{64})d-(-*[a-z0-9]){1,61}")
+PROFILE_NAME = re.compile(r"(?!.{64})[A-Za-z0-9](-*[A-Za-z0-9]){0,62}")
 _DOMAIN_ARN = re.compile(r"arn:[^:]+:sagemaker:[^:]*:[^:]*:domain/(?P<domain>[^/]+)")
 _PROFILE_ARN = re.compile(r"arn:[^:]+:sagemaker:[^:]*:[^:]*:user-profile/(?P<domain>[^/]+)/(?P<profile>[^/]+)")
 # The path matches in any case, because IAM does not document whether its case counts. An event is only a hint, so a
@@ -290,14 +290,14 @@ def cause_of(detail: Mapping[str, Any]) -> Cause:
     """The cause that a CloudTrail record shows: the call, its caller and its time."""
     identity = mapping(detail.get("userIdentity"))
     return Cause(
-        event_id=_text(detail.get("eventID"))[:64],
-        event_name=_text(detail.get("eventName"))[:128],
-        time=_text(detail.get("eventTime"))[:32],
-        actor=_actor(identity)[:2048],
-        person=_person(identity)[:256],
-        source_address=_text(detail.get("sourceIPAddress"))[:256],
-        user_agent=_text(detail.get("userAgent"))[:1024],
-    )
+        event_id=_text(detail.get("eventID")),
+        event_name=_text(detail.get("eventName")),
+        time=_text(detail.get("eventTime")),
+        actor=_actor(identity),
+        person=_person(identity),
+        source_address=_text(detail.get("sourceIPAddress")),
+        user_agent=_text(detail.get("userAgent")),
+    ).limited()
 
 
 def _actor(identity: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from rolewarden.vocabulary import GEOGRAPHIES
 GUARDRAIL_NAME = r"[A-Za-z][A-Za-z0-9_-]{0,99}"
 """The form of a guardrail's name."""
 
-HUB = r"[A-Za-z0-9](-*[A-Za-z0-9]){0,62}"
+HUB = r"(?!.{64})[A-Za-z0-9](-*[A-Za-z0-9]){0,62}"
 """The form of the name of a hub."""
 
 ROLE_PATTERN = r"[A-Za-z0-9_+=,.@*?-]{1,64}"

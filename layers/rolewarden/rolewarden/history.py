@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -24,7 +26,8 @@ class HistoryKey(NamedTuple):
     - `origin`: the correlation ID of the change, otherwise the ID of the event that led to the row. Empty if the row
       has neither, for example a finding of a sweep.
     - `kind`: the detail type of the event that reports the row. One event can lead to rows of two kinds at once.
-    - `digest`: a digest of the content of a backfilled row. Empty for every other row.
+    - `digest`: a digest of the content of a backfilled row, and of a row that is written together with another of the
+      same time, origin and kind. Empty for every other row.
 
     Rows of earlier versions have only the time, or the time and the origin.
     """
@@ -76,8 +79,8 @@ class History(StoredHistory):
         self.aws.put_events(events)
 
     def put(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Write rows."""
-        self.aws.put_all(self._table.name, [self._expiring(row) for row in rows])
+        """Write rows. If several have one key, all are kept."""
+        self.aws.put_all(self._table.name, [self._expiring(row) for row in _apart(rows)])
 
     def put_once(self, row: Mapping[str, Any]) -> bool:
         """Write a row unless the table has one with this key. Return whether it was written."""
@@ -86,6 +89,21 @@ class History(StoredHistory):
     def _expiring(self, row: Mapping[str, Any]) -> dict[str, Any]:
         expires = HistoryKey.of(row["at"]).time + timedelta(days=self._table.days)
         return {**row, "expires": int(expires.timestamp())}
+
+
+def _apart(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Rows with different keys. A row with the key of an earlier one gets a digest of its content, as a backfilled row.
+
+    BatchWriteItem refuses all rows if two have one key.
+    """
+    found: dict[tuple[str, str], Mapping[str, Any]] = {}
+    for row in rows:
+        key = row["about"], row["at"]
+        if found.setdefault(key, row) != row:
+            digest = hashlib.sha256(json.dumps(row, sort_keys=True, default=str).encode()).hexdigest()[:8]
+            at = HistoryKey.of(row["at"])._replace(digest=digest).text
+            found[row["about"], at] = {**row, "at": at}
+    return list(found.values())
 
 
 class NoHistory(History):

@@ -8,6 +8,7 @@ to AWS. AWS does not document the case of domain names and IAM paths, so these s
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 
 
@@ -35,6 +36,19 @@ def among(name: str, others: Iterable[str]) -> bool:
 def about(account: str, *names: str) -> str:
     """The key of the thing that a finding or a history row is about: an account and folded names."""
     return folded("/".join((account, *names)))
+
+
+def fitting(text: str, most: int) -> str:
+    """`text` if it has at most `most` bytes (over 100). Otherwise its beginning and a digest of the whole text.
+
+    A key of DynamoDB, and the answer to CloudFormation, have a limited number of bytes, and a caller can choose parts
+    of some texts. Two long texts stay different.
+    """
+    encoded = text.encode("utf-8", "replace")
+    if len(encoded) <= most:
+        return text
+    digest = hashlib.sha256(encoded).hexdigest()[:16]
+    return f"{encoded[: most - 20].decode('utf-8', 'ignore')}...{digest}"
 
 
 def account_and_name(text: str) -> tuple[str, str]:

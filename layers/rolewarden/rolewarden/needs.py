@@ -22,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from typing import NamedTuple
 
 from rolewarden.bindings import ROLE, Binding, ReadsBindings, RoleKey, SharedProfile
@@ -326,7 +327,7 @@ class Needs:
     def obstacle(self, shared: SharedProfile, use: SharedUse) -> Obstacle:
         """The reason why a user profile does not get its assignment. Raises RetryLater."""
         role = shared.domain.role
-        return obstacle(self.rules, shared, use, variants=self.for_users, may_except=lambda: self._may_except(role))
+        return obstacle(self.rules, shared, use, variants=self.for_users, hindrance=lambda: self._hindrance(role))
 
     def required(self, bindings: Iterable[Binding]) -> dict[str, Guardrail]:
         """The policies that the subjects of a role need together, by name with their guardrail.
@@ -338,7 +339,9 @@ class Needs:
         found = self._for_everybody(bound)
         if self.for_users:
             users = RoleUsers(self.rules, bound, self.bindings.of_domain)
-            found = users.told_apart(found, self.for_users, lambda: self._may_except(users.role))
+            # Several guardrails of a role can have exceptions.
+            may_except = cache(lambda: self._hindrance(users.role) is None)
+            found = users.told_apart(found, self.for_users, may_except)
         return self._policies_of(found)
 
     def required_for_everybody(self, bindings: Iterable[Binding]) -> dict[str, Guardrail]:
@@ -357,14 +360,20 @@ class Needs:
         ordered = sorted(guardrails.items(), key=lambda found: (found[0].startswith(ONLY), found[0]))
         return {policy.name: guardrail for name, guardrail in ordered for policy in self.policies(name)}
 
-    def _may_except(self, role: RoleKey | None) -> bool:
-        """Whether only SageMaker can set the source identity of a session of `role`. Raises RetryLater."""
+    @property
+    def excepts(self) -> bool:
+        """Whether the rules have a guardrail with exceptions for users of a shared role."""
+        return any(name.startswith(EXCEPT) for name in self.for_users)
+
+    def _hindrance(self, role: RoleKey | None) -> Obstacle | None:
+        """The reason why the sessions of `role` can have no exception; None if they can. Raises RetryLater."""
         try:
-            return bool(
-                role and self.exemptions.aws.within(role.account).role(role.name).trust.lets_only_sagemaker_identify
-            )
+            found = self.exemptions.aws.within(role.account).role(role.name) if role else None
         except Refused:
-            return False
+            found = None
+        if role is None or found is None or not found.trust.lets_only_sagemaker_identify:
+            return Obstacle.TRUST
+        return None if self.bindings.covers_domains(role.account) else Obstacle.OUTSIDE
 
     def policies(self, guardrail: str) -> tuple[Policy, ...]:
         """The policies of a guardrail, which are compiled only once."""

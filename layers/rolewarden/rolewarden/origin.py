@@ -71,7 +71,28 @@ class Cause(NamedTuple):
         """The inverse of `as_dict`. Accepts any value, and keeps the fields that are text."""
         fields = value if isinstance(value, Mapping) else {}
         texts = {key: found if isinstance(found := fields.get(key), str) else "" for key in cls._fields}
-        return cls(**{key: text[:1024] for key, text in texts.items()})
+        return cls(**texts).limited()
+
+    def limited(self) -> Cause:
+        """The cause with fields that every service of AWS stores, because a caller may choose them.
+
+        No field is longer than in a record of CloudTrail, and each is valid Unicode.
+        """
+        texts = {key: text[: LONGEST[key]] for key, text in self._asdict().items()}
+        return Cause(**{key: text.encode("utf-8", "replace").decode() for key, text in texts.items()})
+
+
+LONGEST = {
+    "event_id": 64,  # It is part of the sort key of a row, of which DynamoDB accepts 1,024 bytes.
+    "event_name": 128,
+    "time": 32,
+    "actor": 2048,
+    "source_address": 256,
+    "user_agent": 1024,
+    "person": 256,
+    "unverified": 64,
+}
+"""The greatest number of characters of each field of a cause."""
 
 
 class Origin(NamedTuple):

@@ -21,6 +21,7 @@ from rolewarden.verdicts import (
     REPLACED,
     SOME_SUBJECTS,
     UNCHANGED,
+    UNDONE,
     Outcome,
     Remediation,
     Verdict,
@@ -285,14 +286,17 @@ class SurplusDetached(CausedEvent):
 
 
 class PolicyRestored(CausedEvent):
-    """Rolewarden restored a guardrail's policy that had been edited or deleted to the text in guardrails.yaml."""
+    """A caller edited or deleted a guardrail's policy, and it has the text in guardrails.yaml again.
+
+    Rolewarden restored it, or the caller did so before Rolewarden read it.
+    """
 
     detail_type = "Policy Restored"
 
     policy: str
     """The name of the guardrail policy."""
-    remediation: Annotated[str, {"enum": [CREATED, REPLACED]}]
-    """Whether Rolewarden created the policy again or replaced its text."""
+    remediation: Annotated[str, {"enum": [CREATED, REPLACED, UNDONE]}]
+    """Whether Rolewarden created the policy again or replaced its text, or found it restored (`undone`)."""
     correlation_id: str = ""
     """The ID at the end of the user agent of each call to IAM that restored the policy."""
     backfilled: Literal[True] | None = None
@@ -354,6 +358,8 @@ class GuardrailsPublished(CausedEvent):
     """For each policy name, whether Rolewarden created or replaced the policy or left it unchanged."""
     trigger: Trigger
     """The trigger of the publication."""
+    correlation_id: str = ""
+    """The ID at the end of the user agent of each call of a deployment to IAM. Only rows of the history have it."""
 
 
 class RulesChanged(CausedEvent):

@@ -7,8 +7,9 @@ own change Rolewarden's resources. So CloudFormation is asked for the operations
 - The events of the own stack (DescribeStackEvents) must show an operation on the resource that the call names.
 - In other regions and accounts, an operation of Rolewarden's StackSets (ListStackSetOperations) must have been running
   there, and the events of the StackSet's stack there must show the same. If Rolewarden cannot enter the account, or
-  StackSets has no stack there any more, the operation alone decides: StackSets creates or deletes the role of
-  AlertFunction in such an operation. Each other deletion of that role sends an alert.
+  StackSets has no stack there any more, the operation and the caller decide: StackSets creates or deletes the role of
+  AlertFunction in such an operation, and makes these calls as a role of its own. CloudFormation makes the calls of
+  another stack as its caller, or as a role that this caller passes. Each other deletion of that role sends an alert.
 """
 
 from __future__ import annotations
@@ -31,6 +32,11 @@ from rolewarden.verdicts import Reason
 
 CLOUDFORMATION = "cloudformation.amazonaws.com"
 """The address of calls that CloudFormation makes. The addresses of StackSets end in it."""
+
+EXECUTION = "stacksets-exec-"
+"""The beginning of the names of the roles that StackSets creates for itself in the accounts of an organization. AWS
+alone can assume such a role. The service control policy that `rolewarden scp` prints denies every other caller to
+create or change a role of such a name."""
 
 SLACK = timedelta(seconds=2)
 """The time by which a call can appear earlier or later than its operation. CloudTrail records whole seconds."""
@@ -145,20 +151,21 @@ class OwnOperations:
     ) -> bool:
         """Whether the stack of a StackSet in an account and region had an operation on the resource of a call.
 
-        True if the call is about that stack itself, or if its events cannot be read because of such an operation.
+        True if the call is about that stack itself. If its events cannot be read because of such an operation, the
+        caller decides.
         """
         if service == "cloudformation":
             return True
         ask = partial(self.aws.stack_set_stack, name, place, self.stack_sets[name])
         stack = self._asked(" ".join((name, *place)), at, ask)
         if not stack:
-            return True
+            return _is_of_stack_sets(record)
         try:
             return self._is_in_stack(stack, service, record, at)
         except Refused as refused:
             if refused.reason is not Reason.NOT_ENTERED:
                 raise
-            return True
+            return _is_of_stack_sets(record)
 
     def _is_in_stack(self, stack: str, service: str, record: Mapping[str, Any], at: datetime) -> bool:
         """Whether a stack had an operation at `at` on the resource that a call names."""
@@ -222,6 +229,12 @@ class OwnOperations:
         if known and known.since <= at <= known.came - COMPLETE_AFTER and datetime.now(UTC) - known.came <= KEPT:
             return known
         return None
+
+
+def _is_of_stack_sets(record: Mapping[str, Any]) -> bool:
+    """Whether StackSets made a call in an account of the organization, by the role of the caller."""
+    session = mapping(mapping(record.get("userIdentity")).get("sessionContext"))
+    return str(mapping(session.get("sessionIssuer")).get("userName")).startswith(EXECUTION)
 
 
 def _in_progress(events: Iterable[StackEvent], at: datetime) -> bool:

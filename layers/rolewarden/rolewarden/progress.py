@@ -6,11 +6,10 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from rolewarden.bindings import RoleKey, row_key
+from rolewarden.bindings import RoleKey, as_number, look_key, row_key
 from rolewarden.calls import ReadsItems, WritesItems
 from rolewarden.clock import CLOCK_SKEW, Clock
 from rolewarden.sweep_messages import SWEEP_BEGAN, sweeps_scope
@@ -99,7 +98,7 @@ class RecordedProgress:
     def member_accounts(self) -> dict[str, float]:
         """The member accounts, each with the start of its last completed sweep (seconds of the epoch, 0 for none)."""
         rows = self.aws.query(self._table, {"scope": _MEMBERS})
-        return {row["item"]: _number(row.get("swept")) for row in rows}
+        return {row["item"]: as_number(row.get("swept")) for row in rows}
 
     def is_member(self, account: str) -> bool:
         """Whether the stack covers `account` as a member account, by the last list of StackSets."""
@@ -232,7 +231,9 @@ class Progress(RecordedProgress):
         """The facts that the heartbeat knows, by account."""
         rows = self.aws.query(self._table, {"scope": _HEALTH})
         return {
-            row["item"]: Health(_number(row.get("since")), _number(row.get("swept")), int(_number(row.get("broken"))))
+            row["item"]: Health(
+                as_number(row.get("since")), as_number(row.get("swept")), int(as_number(row.get("broken")))
+            )
             for row in rows
         }
 
@@ -272,13 +273,16 @@ class Progress(RecordedProgress):
 
         It is 0 before the first one, and if the row has a time in the future.
         """
-        rows = self.aws.query(self._table, {"scope": _regions(account)["scope"]})
-        at = _number(rows[0].get("at")) if rows else 0.0
+        rows = self.aws.query(self._table, {"scope": look_key(account)["scope"]})
+        at = as_number(rows[0].get("at")) if rows else 0.0
         return at if at <= self._clock.now() + CLOCK_SKEW else 0.0
 
-    def set_regions_read(self, account: str, at: float) -> None:
-        """Record the time of a look at all regions of an account."""
-        self.aws.put(self._table, {**_regions(account), "at": int(at)})
+    def set_regions_read(self, account: str, at: float, *, covered: bool) -> None:
+        """Record the time of a look at all regions of an account, and whether all its domains are in covered regions.
+
+        `covered` is false, too, if the look could not read a region.
+        """
+        self.aws.put(self._table, {**look_key(account), "at": int(at), "covered": covered})
 
     def claim(self, item: str, now: float, seconds: float, most: float) -> bool:
         """Claim something for some seconds. Gives whether no other claim of it lasts.
@@ -312,15 +316,6 @@ class Progress(RecordedProgress):
 def _is_whole(row: Mapping[str, Any]) -> bool:
     """Whether a sweep with this row began, has listed everything, and has no outstanding chunk."""
     return bool(row.get("rules") and row.get("listed")) and not row.get("pending")
-
-
-def _number(value: Any) -> float:
-    """A number of a row; 0 if the row has none, or has a value of another kind."""
-    return float(value) if isinstance(value, Decimal | int | float) and not isinstance(value, bool) else 0.0
-
-
-def _regions(account: str) -> dict[str, str]:
-    return {"scope": f"regions/{account}", "item": "at"}
 
 
 def _rules(account: str) -> dict[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Self
@@ -22,7 +23,7 @@ from rolewarden.guardrails import Fallback, Mode
 from rolewarden.listed import PublishedPolicy
 from rolewarden.names import folded, same
 from rolewarden.needs import Needs
-from rolewarden.origin import DEPLOYMENT, SCHEDULED_CHECK, SWEEP, Origin, Trigger
+from rolewarden.origin import DEPLOYMENT, SCHEDULED_CHECK, SWEEP, Cause, Origin, Trigger
 from rolewarden.own_events import GuardrailsPublished
 from rolewarden.packing import Statement, document_of
 from rolewarden.placement import added, identities, identity, rearranged, statements_of
@@ -34,7 +35,7 @@ from rolewarden.rules_log import OUTPUT, RulesLog, document_in
 from rolewarden.runtime import Runtime
 from rolewarden.settings import PublishSettings
 from rolewarden.stacks import StackReader
-from rolewarden.verdicts import CREATED, REPLACED, UNCHANGED
+from rolewarden.verdicts import CREATED, REPLACED, UNCHANGED, UNDONE
 from rolewarden.work import BEGIN, DEPLOYER, LONGEST_DELAY, PUBLISH, RECHECKS, Recheck, Rechecks, rechecks_in
 
 
@@ -70,8 +71,26 @@ class Publisher:
 
         Raises Refused, RetryLater and RulesError. Raises NotPublished if AWS refuses some policies.
         """
-        deploys = origin.trigger is Trigger.DEPLOYMENT and not each
         state = _AccountPolicies(self.aws.within(account), account, self.needs, self.documents.of_account(account))
+        try:
+            return self._publish(state, origin, only=only, announces=announces, each=each)
+        finally:
+            # Also after an error, because the audit compares CloudTrail with the history.
+            if state.deployed:
+                self.recorder.record_publication(
+                    GuardrailsPublished(
+                        account=account,
+                        policies=state.deployed,
+                        trigger=origin.trigger,
+                        cause=DEPLOYMENT.cause,
+                        correlation_id=state.correlation_id,
+                    )
+                )
+
+    def _publish(
+        self, state: _AccountPolicies, origin: Origin, *, only: str, announces: bool, each: bool
+    ) -> dict[str, str]:
+        account, deploys = state.account, origin.trigger is Trigger.DEPLOYMENT and not each
         done: dict[str, str] = {}
         undo: list[Callable[[], None]] = []
         failed: dict[str, RolewardenError] = {}
@@ -141,7 +160,7 @@ class Publisher:
         self, policy: Policy, state: _AccountPolicies, undo: list[Callable[[], None]], origin: Origin
     ) -> str:
         aws, arn = state.aws, policy.arn(self.needs.partition, state.account)
-        deploys, correlation_id = origin.trigger is Trigger.DEPLOYMENT, origin.new_correlation_id()
+        deploys = origin.trigger is Trigger.DEPLOYMENT
         found = state.found(policy.name)
         is_whole = found is not None and digest(found.text) == digest(policy.document)
         if is_whole and not state.is_rearranging and not state.is_retaining(policy.name):
@@ -150,17 +169,24 @@ class Publisher:
         finishes = origin.trigger is Trigger.SCHEDULE and state.is_in_rule_change(policy.name)
         wanted = Policy(policy.name, document_of(state.wanted(policy)))
         self._note(wanted, state, undo)
+        # A write that finishes a deployment is no drift, so the history has it as a part of the deployment.
+        is_deployed = deploys or finishes
+        correlation_id = state.correlation_id if is_deployed else origin.new_correlation_id()
         if found is None:
-            aws.create_policy(policy.name, wanted.text, DESCRIPTION, correlation_id=correlation_id)
+            with state.deploying(policy.name, CREATED) if is_deployed else nullcontext():
+                aws.create_policy(policy.name, wanted.text, DESCRIPTION, correlation_id=correlation_id)
             undo.append(lambda: aws.delete_policy(arn))
             change, version = CREATED, "v1"
         elif digest(found.text) == digest(wanted.document):
             return UNCHANGED
         else:
-            # This write finishes a deployment and is no drift, so the history does not record it.
-            correlation_id = DEPLOYMENT.new_correlation_id() if finishes else correlation_id
-            version = aws.replace_policy(arn, wanted.text, correlation_id=correlation_id)
-            undo.append(lambda: aws.set_default_version(arn, found.version, instead_of=version))
+            with state.deploying(policy.name, REPLACED) if is_deployed else nullcontext():
+                version = aws.replace_policy(arn, wanted.text, correlation_id=correlation_id)
+            undo.append(
+                lambda: aws.set_default_version(
+                    arn, found.version, instead_of=version, correlation_id=state.correlation_id
+                )
+            )
             change = REPLACED
             if finishes:
                 state.completed.add(policy.name)
@@ -201,6 +227,8 @@ class _AccountPolicies:
     - `noted`: the text of the last document that Rolewarden wrote, or is about to write, by the policy's name.
     - `writes`: the number of policies written so far.
     - `completed`: the names of the policies for which a scheduled check finished a rule change, which is no drift.
+    - `deployed`: whether a deployment created or replaced a policy, by the policy's name.
+    - `correlation_id`: the correlation ID of the writes of a deployment.
     """
 
     aws: WritesPolicies
@@ -209,6 +237,8 @@ class _AccountPolicies:
     noted: dict[str, str]
     writes: int = 0
     completed: set[str] = field(default_factory=set)
+    deployed: dict[str, str] = field(default_factory=dict)
+    correlation_id: str = field(default_factory=DEPLOYMENT.new_correlation_id)
     _found: dict[str, PublishedPolicy | None] = field(default_factory=dict)
     _identities: dict[str, frozenset[str]] = field(default_factory=dict)
 
@@ -227,6 +257,19 @@ class _AccountPolicies:
         if name not in self._found:
             self._found[name] = self.aws.policy(self.needs.arn(name, self.account))
         return self._found[name]
+
+    @contextmanager
+    def deploying(self, name: str, change: str) -> Iterator[None]:
+        """Record a write of a deployment, unless IAM refuses it. A write without an answer may have taken place."""
+        is_refused = False
+        try:
+            yield
+        except Refused:
+            is_refused = True
+            raise
+        finally:
+            if not is_refused:
+                self.deployed.setdefault(name, change)
 
     def remember(self, name: str, policy: PublishedPolicy) -> None:
         """Record the new state of a policy after this function wrote it."""
@@ -475,8 +518,30 @@ class Publications:
             self.publisher.recorder.record_ignored_event(request)
             return request.summary
         done = self._restore(request)
-        self.rechecks.schedule(Recheck(request, 1))
+        self.rechecks.schedule(Recheck(request, 1, edited=self._was_undone(request, event, done["policies"])))
         return done
+
+    def _was_undone(self, request: EvaluationRequest, event: Any, done: Mapping[str, str]) -> bool:
+        """Whether the call of an event gave a policy another text than IAM shows now. Raises Refused and RetryLater.
+
+        This read may be stale, so the recheck decides. `done` is the result of the publication.
+        """
+        if UNCHANGED not in done.values():
+            return False
+        parameters = mapping(mapping(mapping(event).get("detail")).get("requestParameters"))
+        arn = self.publisher.needs.arn(request.policy, request.account)
+        found = self.publisher.aws.within(request.account).policy(arn)
+        match request.origin.call:
+            case "DeletePolicy":
+                return True
+            case "SetDefaultPolicyVersion":
+                return found is None or parameters.get("versionId") != found.version
+            case "CreatePolicyVersion":
+                given = identities(statements_of(str(parameters.get("policyDocument"))))
+                return bool(parameters.get("setAsDefault")) and (
+                    found is None or given != identities(statements_of(found.text))
+                )
+        return False
 
     def handle_message(self, body: Any) -> dict[str, Any]:
         """Handle one message of the publish queue: an account to check, or a policy after a possibly stale read.
@@ -501,7 +566,17 @@ class Publications:
         if recheck is None or not recheck.request.policy:
             logger.error("message of PublishQueue dropped: not a recheck", extra={"body": str(body)[:200]})
             return {"ignored": "no recheck"}
-        return self._restore(recheck.request)
+        done = self._restore(recheck.request)
+        if recheck.edited and UNCHANGED in done["policies"].values():
+            self._report_undone(recheck.request)
+        return done
+
+    def _report_undone(self, request: EvaluationRequest) -> None:
+        """Report a change of a policy that was undone before this function read it, unless it was reported."""
+        recorder, event_id = self.publisher.recorder, request.origin.cause.event_id
+        rows = recorder.newest(f"{request.account}/policy/{request.policy}")
+        if event_id and all(Cause.from_dict(row.get("cause")).event_id != event_id for row in rows):
+            recorder.record_restored_policy(request.account, request.policy, UNDONE, request.origin, "")
 
     def _publish_before_sweep(self, account: str) -> dict[str, Any]:
         """Publish the policies of a member account, then trigger its sweep, which can attach them to roles."""

@@ -48,7 +48,8 @@ PROBE_RECOMMENDATIONS = {
     "purge the queue and run `rolewarden sweep`",
     PARTS: "restore the stack (docs/how-to/runbook.md, Restore the stack), and find the caller in CloudTrail",
     OUTSIDE: "allow the role of SweepFunction in the account ec2:DescribeRegions and sagemaker:ListDomains; if "
-    "an SCP closes the region to every caller, no action is needed",
+    "an SCP closes the region to every caller, no action is needed, except for users of a shared role "
+    "(docs/how-to/prevention.md, One user of a shared role)",
     PREVENTION: "allow the role of SweepFunction in the account iam:SimulatePrincipalPolicy on itself",
 }
 """The recommended action for each probe that fails."""

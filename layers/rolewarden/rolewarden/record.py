@@ -25,13 +25,14 @@ from rolewarden.contest import MOST_ROWS, UNDOING, WINDOW, Contest
 from rolewarden.errors import Refused, RetryLater
 from rolewarden.events import EvaluationRequest, Ignored
 from rolewarden.history import History, HistoryKey
-from rolewarden.names import folded
+from rolewarden.names import fitting, folded
 from rolewarden.origin import FORGED_REQUEST, Cause, Origin, Trigger
 from rolewarden.own_events import (
     AccountFinding,
     CanaryRestored,
     DrillMeasured,
     FindingResolved,
+    GuardrailsPublished,
     OwnEvent,
     PolicyRestored,
     RoleContested,
@@ -77,11 +78,18 @@ metrics = Metrics(namespace="Rolewarden", service="rolewarden")
 ACCOUNT_WIDE = "account/"
 """The prefix of the name of a finding about a whole account. No domain ID begins like this: they begin with d-."""
 
+LONGEST_NAME = 500
+"""The greatest number of bytes of the name of a finding about an account. With an account and the time of a row, it is
+part of sort keys, of which DynamoDB accepts 1,024 bytes."""
+
 PUBLICATION_OF = "publication of "
 """The beginning of the message of a finding about a policy that could not be published. Its name follows."""
 
 RULES_CHANGES = "rules/deployed"
 """The name under which the history has the rule changes of an account. No role has a slash in its name."""
+
+PUBLICATIONS = "rules/published"
+"""The name under which the history has the policies that deployments wrote in an account."""
 
 MOST_LOGGED = 20
 """The number of accounts that a log line of the heartbeat names."""
@@ -418,13 +426,17 @@ class Recorder:
         self._report(event, f"{account}/{role}", self._now())
 
     def record_restored_policy(self, account: str, policy: str, what: str, origin: Origin, correlation_id: str) -> None:
-        """Record that Rolewarden restored a guardrail's policy. `what` is "created" or "replaced"."""
+        """Record that a guardrail's policy was restored. `what` is "created", "replaced" or "undone"."""
         event = PolicyRestored(
             account=account, policy=policy, remediation=what, cause=origin.cause, correlation_id=correlation_id
         )
         metrics.add_metric("PolicyRestored", MetricUnit.Count, 1)
         logger.warning(event.detail_type, extra={"finding": event.detail})
         self._report(event, f"{account}/policy/{policy}", self._now())
+
+    def record_publication(self, event: GuardrailsPublished) -> None:
+        """Record the policies that a deployment wrote, by which the audit knows its calls. This sends no event."""
+        self._put_rows([_Record(event, _row(event, f"{event.account}/{PUBLICATIONS}", self._now()))])
 
     def record_drill(self, event: DrillMeasured, *, counted: bool) -> None:
         """Record a drill that EnforceFunction heard: a row of its own kind, and metrics if it is `counted`."""
@@ -643,7 +655,7 @@ def _findings_in(row: Mapping[str, Any]) -> Iterator[str]:
 
 def about_account(message: str) -> str:
     """The name of a finding about a whole account, which ends in the call that failed."""
-    return f"{ACCOUNT_WIDE}{_asked(message)}"
+    return fitting(f"{ACCOUNT_WIDE}{_asked(message)}", LONGEST_NAME)
 
 
 def _by_length(message: str) -> str:

@@ -45,7 +45,7 @@ class ReportedKind(StrEnum):
     read everything shows that the finding is resolved."""
 
     OUTSIDE = "outside"
-    """Domains exist in a region that the stack does not cover. Only the daily step that reads all regions resolves it.
+    """Domains exist in a region that the stack does not cover. Only the reading of all regions resolves it.
     """
 
     PREVENTION = "prevention"

@@ -13,9 +13,9 @@ from typing import Protocol
 
 from rolewarden.aws import LONGEST_CALL
 from rolewarden.bindings import Binding, RoleKey
-from rolewarden.calls import ListsDomains
+from rolewarden.calls import RereadsSubjects
 from rolewarden.clock import Clock
-from rolewarden.discovery import SubjectReader, SubjectReading
+from rolewarden.discovery import SubjectReader, SubjectReading, other_regions
 from rolewarden.errors import Gone, RetryLater
 
 READING_KEPT_SECONDS = 300.0
@@ -28,6 +28,9 @@ class ReadsSubjectsOfRoles(Protocol):
     def of_role(self, role: RoleKey) -> tuple[Binding, ...]:
         """As `Rereader.of_role`."""
 
+    def elsewhere(self, account: str) -> str:
+        """As `Rereader.elsewhere`."""
+
 
 class AlreadyRead:
     """Reads nothing: for commands, whose `needs` have just been read from SageMaker and IAM."""
@@ -35,6 +38,10 @@ class AlreadyRead:
     def of_role(self, role: RoleKey) -> tuple[Binding, ...]:  # noqa: ARG002
         """No binding."""
         return ()
+
+    def elsewhere(self, account: str) -> str:  # noqa: ARG002
+        """No domain."""
+        return ""
 
 
 @dataclass
@@ -48,7 +55,7 @@ class Rereader:
     describes every subject if the rules refer to tags.
     """
 
-    aws: ListsDomains
+    aws: RereadsSubjects
     reader: SubjectReader
     regions: tuple[str, ...]
     clock: Clock
@@ -76,6 +83,13 @@ class Rereader:
             also = self.reader.also_governed(role.account, self.aws.within(role.account).role(role.name))
             found += [also] if also else []
         return tuple(found)
+
+    def elsewhere(self, account: str) -> str:
+        """The first region that the stack does not cover and that has domains, or cannot be read; empty without one.
+
+        Raises Refused if the regions cannot be listed, and RetryLater.
+        """
+        return next((found.message for found in other_regions(self.aws.within(account), self.regions)), "")
 
     def _of_account(self, account: str) -> tuple[Binding, ...]:
         at, bindings = self._accounts.get(account, (0.0, ()))

@@ -33,9 +33,9 @@ from rolewarden.record import RULES_CHANGES, Recorder, logger
 OUTPUT = "RulesDigest"
 """The output of the stack, and the attribute of its custom resource, with the digest of the deployed rules."""
 
-MOST_LINES, LONGEST_LINE = 100, 500
-"""The greatest number of lines of a change, and of characters of each. A row has 400 KB at most (DynamoDB quotas), and
-an event 256 KB (EventBridge quotas)."""
+MOST_LINES, LONGEST_LINE, LONGEST_JSON = 100, 500, 2_000
+"""The greatest number of lines of a change, and of characters of each, also in JSON, which writes a character of some
+scripts in 12. A row has 400 KB at most (DynamoDB quotas), and an event 256 KB (EventBridge quotas)."""
 
 MOST_TEXT = 300_000
 """The greatest number of characters of the rules that the table keeps. The rules of most files take a few hundred."""
@@ -121,8 +121,8 @@ class RulesLog:
             except RulesError as error:
                 logger.warning("the rules could not be compared", extra={"why": str(error)})
             else:
-                lines = [_cut(line) for line in change.lines()]
-                summary = FIRST_RULES if rules is NO_RULES else _cut(change.summary)
+                lines = [cut(line) for line in change.lines()]
+                summary = FIRST_RULES if rules is NO_RULES else cut(change.summary)
                 unverified = NOT_THE_OUTPUT if earlier is not None and digest_of_rules(earlier) != before else ""
         return RulesChanged(
             account=self.account,
@@ -194,5 +194,9 @@ def _time_of(row: Mapping[str, Any]) -> float:
         return 0.0
 
 
-def _cut(line: str) -> str:
-    return line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 3]}..."
+def cut(line: str) -> str:
+    """The line, or its beginning if it is longer than LONGEST_LINE or LONGEST_JSON."""
+    for most in (LONGEST_LINE, LONGEST_JSON // 12 - 3):
+        if len(line) > LONGEST_LINE or len(json.dumps(line)) > LONGEST_JSON:
+            line = f"{line[: most - 3]}..."
+    return line

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rolewarden.events import ACCOUNT, REGION, mapping, matched
+from rolewarden.events import ACCOUNT, REGION, ROLE_NAME, mapping, matched
 from rolewarden.names import folded
 from rolewarden.own_events import AccountFinding, FindingResolved, RoleFinding, SubjectFinding
 from rolewarden.plaintext import plain_name, plain_text, visible
@@ -37,7 +37,7 @@ def finding(event: Any, partition: str) -> dict[str, Any] | None:
     detail, kind = mapping(envelope.get("detail")), _text(envelope.get("detail-type"), 64)
     account, region = matched(ACCOUNT, envelope.get("account")), matched(REGION, envelope.get("region"))
     at, about = _text(envelope.get("time"), 64), visible(_about(kind, detail))[:200]
-    if envelope.get("source") != "rolewarden" or not (account and region and at and about):
+    if envelope.get("source") != "rolewarden" or not (account and region and at and about.strip()):
         return None
     # The finding is about the role's account. The account of the event imports it.
     owner = matched(ACCOUNT, detail.get("account")) or account
@@ -122,10 +122,7 @@ def _resource(about: str, partition: str, account: str, region: str) -> dict[str
     if about.startswith(ACCOUNT_WIDE):
         return {"Type": "AwsAccount", "Id": f"AWS::::Account:{account}"} | place
     if "/" not in about and not about.startswith("d-") and about not in _ALL_DOMAINS:
-        return {
-            "Type": "AwsIamRole",
-            "Id": f"{account}/{about}",
-            "Details": {"AwsIamRole": {"RoleName": about[:64]}},
-        } | place
+        named = {"Details": {"AwsIamRole": {"RoleName": about}}} if matched(ROLE_NAME, about) else {}
+        return {"Type": "AwsIamRole", "Id": f"{account}/{about}"} | named | place
     kind = "user-profile" if "/" in about else "domain"
     return {"Type": "Other", "Id": f"arn:{partition}:sagemaker:{region}:{account}:{kind}/{about.lower()}"} | place

@@ -15,6 +15,8 @@ gets the guardrail for everybody:
   The same name in two domains is one source identity, so the stricter rule counts for both.
 - The trust policy of the role lets SageMaker set the source identity, and no other principal. Any other principal could
   choose the name of a user.
+- The account has no domain in a region that the stack does not cover, and Rolewarden could read every region. Such a
+  domain can use the role, too, and the table does not have its user profiles.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ class Obstacle(StrEnum):
     UNNAMED = "its assignment does not name the user profile exactly, with at least two characters"
     SWITCHED_OFF = "its domain does not set the name of the user profile as source identity"
     TRUST = "the trust policy of the role does not let SageMaker, and only SageMaker, set a source identity"
+    OUTSIDE = "the account has a domain in a region that is not covered, or Rolewarden could not read every region"
     SAME_NAME = "a user profile of the same name uses the role, and needs the guardrail"
     BEDROCK_ROLE = "Canvas uses the Bedrock role of the domain for this user, too, and that role has other guardrails"
     TOO_LONG = "the guardrail with the names of its users does not fit an IAM policy"
@@ -94,7 +97,7 @@ class RoleUsers:
 
         - `needed`: the guardrails that the role needs for everybody.
         - `variants`: the guardrails of `Rules.for_users` that can be compiled.
-        - `may_except`: whether the trust policy of the role allows exceptions.
+        - `may_except`: whether the role can have exceptions.
         """
         found = dict(needed)
         for name in self._rules.guardrails if self._inheriting else ():
@@ -121,9 +124,12 @@ def obstacle(
     use: SharedUse,
     *,
     variants: Mapping[str, Guardrail],
-    may_except: Callable[[], bool],
+    hindrance: Callable[[], Obstacle | None],
 ) -> Obstacle:
-    """The first reason why `use` differs from the assignment of the user profile."""
+    """The first reason why `use` differs from the assignment of the user profile.
+
+    `hindrance` gives the reason why the role can have no exception at all, or None.
+    """
     profile, domain = shared.profile, shared.domain
     if rules.fallback is not Fallback.NONE:
         return Obstacle.FALLBACK
@@ -137,7 +143,7 @@ def obstacle(
         return Obstacle.TOO_LONG
     if use.lacking and shared.uses_bedrock_role:
         return Obstacle.BEDROCK_ROLE
-    return Obstacle.SAME_NAME if may_except() else Obstacle.TRUST
+    return hindrance() or Obstacle.SAME_NAME
 
 
 def _names(rules: Rules, binding: Binding) -> tuple[str, ...]:

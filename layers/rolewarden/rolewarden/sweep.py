@@ -14,7 +14,8 @@ are messages of the sweep queue, so that a step that runs out of time continues 
 - audit: compare the calls that CloudTrail has recorded since the last audit with the history.
 - drills: report the regions in which drills are cut, and restore the canary.
 - prevention: if guardrails.yaml names principals, test whether its service control policies are in effect.
-- regions: once a day, look for domains in the regions that the stack does not cover.
+- regions: once a day, look for domains in the regions that the stack does not cover. If the rules have exceptions for
+  users of a shared role, the comparison of each sweep begins with this look.
 
 A row of the table records the outstanding chunks of a sweep. Two sweeps at the same time have a row each. A binding
 replaces only a binding that was read earlier.
@@ -48,6 +49,7 @@ from rolewarden.canary import CANARY_POLICY, CANARY_ROLE, is_canary, is_of_drill
 from rolewarden.clock import Clock
 from rolewarden.discovery import Discovery, SubjectReader, SubjectReading, slots
 from rolewarden.drill import RecordedDrills
+from rolewarden.elsewhere import Elsewhere
 from rolewarden.errors import Gone, Refused, RetryLater
 from rolewarden.events import ACCOUNT, EvaluationRequest, SubjectKey, mapping, matched
 from rolewarden.guardrails import Fallback, Guardrail
@@ -76,7 +78,6 @@ from rolewarden.work import BEGIN, DOCTOR, DRILLS, HEARTBEAT, PUBLISH, RULES, Wo
 
 ENOUGH = 2 * LONGEST_CALL
 """Seconds that a step leaves unused: for the current call, and for the message that hands over the rest."""
-
 
 REGIONS_SECONDS = 23 * 3600
 """Seconds between two looks at all regions of an account: less than a day, because sweeps do not begin to the second.
@@ -141,17 +142,19 @@ class Sweeper:
     judge: DrillJudge
     parts: OwnParts
     prevention: PreventionProbe
+    elsewhere: Elsewhere
 
     @classmethod
     def of(cls, runtime: Runtime, settings: SweepSettings) -> Self:
         """Create a Sweeper and its parts."""
         aws, clock = runtime.aws, runtime.clock
         progress = Progress(aws, settings.bindings_table, clock)
+        reported = ReportedFindings(aws, settings.bindings_table)
         return cls(
             aws,
             runtime.bindings,
             progress,
-            ReportedFindings(aws, settings.bindings_table),
+            reported,
             Discovery(SubjectReader(aws, runtime.rules, settings.own_roles), runtime.bindings, clock),
             runtime.needs,
             runtime.recorder,
@@ -172,6 +175,7 @@ class Sweeper:
             cls._judge(runtime, settings),
             OwnParts(aws, settings.account, settings.stack_id, settings.central_bus, clock),
             PreventionProbe.of(aws, runtime.rules, settings),
+            Elsewhere(aws, progress, reported, runtime.recorder, settings.regions, clock),
         )
 
     @staticmethod
@@ -388,7 +392,7 @@ class Sweeper:
         if sweep and step == reach.PREVENTION:
             return self.test_prevention(sweep)
         if sweep and step == REGIONS:
-            return self.look_elsewhere(sweep)
+            return self.elsewhere.look(sweep.account)
         if sweep and step == COMPARE:
             return self.compare(sweep, after)
         if sweep and step == LIST and region:
@@ -594,6 +598,8 @@ class Sweeper:
 
         `after` is the path of the last role that was sent before time ran out; empty at the start.
         """
+        if not after and not self._read_elsewhere(sweep):
+            return {"compared": after}
         bindings, reported = self._drop_unlisted_bindings(sweep), self.reported.of_account(sweep.account)
         roles: dict[RoleKey, list[Binding]] = defaultdict(list)
         lent: dict[RoleKey, list[Binding]] = defaultdict(list)
@@ -668,13 +674,32 @@ class Sweeper:
         if sweep.account != self.coverage.account:
             self.progress.set_member_swept(sweep.account, sweep.began)
         # These are separate steps, because the sweep is complete even if they fail.
+        steps = self._last_steps(sweep, reported)
+        self.aws.send(self.queues.sweep, [sweep.message(step) for step in steps])
+        return counts
+
+    def _last_steps(self, sweep: Sweep, reported: Iterable[ReportedFinding]) -> list[str]:
+        """The steps that follow the comparison. Raises RetryLater."""
         is_due = self.clock.now() - self.progress.regions_read(sweep.account) >= REGIONS_SECONDS
         steps = [AUDIT, DRILLS, REGIONS] if is_due else [AUDIT, DRILLS]
         # Earlier rules may have named principals. Then their finding is to be resolved.
         if self.needs.rules.names_principals or any(finding.kind is ReportedKind.PREVENTION for finding in reported):
             steps.append(reach.PREVENTION)
-        self.aws.send(self.queues.sweep, [sweep.message(step) for step in steps])
-        return counts
+        return steps
+
+    def _read_elsewhere(self, sweep: Sweep) -> bool:
+        """Look at the other regions if the rules have exceptions for users of shared roles.
+
+        A domain there ends the exceptions of the account, so the comparison must know of it. Gives False if time does
+        not suffice: another message then begins the comparison. Raises RetryLater.
+        """
+        if not self.needs.excepts:
+            return True
+        if self.clock.seconds_left() < ENOUGH:
+            self.aws.send(self.queues.sweep, [sweep.message(COMPARE)])
+            return False
+        self.elsewhere.look(sweep.account)
+        return True
 
     def judge_drills(self, sweep: Sweep) -> dict[str, Any]:
         """Report where drills are cut, resolve what is over, and restore the canary. Raises RetryLater."""
@@ -742,28 +767,6 @@ class Sweeper:
         names = {role.name: role for role in roles}
         changed = self.auditor.retrusted(account, names.keys(), deployed, self.clock.now())
         return {names[name]: changed_trust(names[name], at) for name, at in changed.items()}
-
-    def look_elsewhere(self, sweep: Sweep) -> dict[str, Any]:
-        """Report the domains in regions that the stack does not cover, and resolve what is over. Raises RetryLater."""
-        account, now = sweep.account, self.clock.now()
-        unresolved: set[str] = set()
-        try:
-            probes = list(reach.regional_probes(self.aws, account, self.coverage.regions))
-        except RetryLater as error:
-            self.recorder.record_unread(f"regions of {account}", error)
-            return {"unread": str(error)}
-        for probe in probes:
-            if probe.message and not probe.is_warning:
-                refused, kind = Refused(probe.reason, probe.message), ReportedKind.OUTSIDE
-                unresolved.add(self.recorder.record_account_finding(account, refused, SWEEP, kind))
-        # What could not be read may still be wrong. A refused list of regions, without a region, leaves all unread.
-        unread = [probe.region for probe in probes if probe.message and probe.reason is not Reason.OUTSIDE]
-        for finding in self.reported.of_account(account):
-            may_last = any(finding.name.endswith(f" {region}") or not region for region in unread)
-            if finding.kind is ReportedKind.OUTSIDE and finding.about not in unresolved and not may_last:
-                self.recorder.record_resolved([finding], SWEEP)
-        self.progress.set_regions_read(account, now)
-        return {"regions": len(unresolved)}
 
     def audit(self, sweep: Sweep) -> dict[str, Any]:
         """Compare the recorded calls of Rolewarden with its history. Raises RetryLater."""

@@ -152,7 +152,7 @@ RECOMMENDATIONS: dict[str, str] = {
     Reason.UNHEARD: "repair the link that the message names (docs/how-to/runbook.md, Account Finding), then run "
     "`rolewarden doctor`",
     Reason.OUTSIDE: "add the region to the parameter Regions and deploy, or delete the domains; until then Rolewarden "
-    "does not protect their roles",
+    "does not protect their roles, and makes no exception for users of a shared role",
     Reason.NOT_PREVENTED: "print the service control policies with `rolewarden compile --scp`, update them, and attach "
     "all of them to the account or to an OU above it; without service control policies, remove `principals` from "
     "guardrails.yaml",
@@ -213,6 +213,9 @@ RECOMMENDATIONS: dict[str, str] = {
 
 CREATED, REPLACED, UNCHANGED = "created", "replaced", "unchanged"
 """The effect of a publication on the policy of a guardrail in IAM."""
+
+UNDONE = "undone"
+"""A caller changed the policy of a guardrail, and it was right again before Rolewarden restored it."""
 
 
 SOME_SUBJECTS = 50

@@ -169,11 +169,13 @@ def rechecks_in(fields: Mapping[str, Any]) -> int | None:
 class Recheck(NamedTuple):
     """A message of the work or publish queue: evaluate the request again, because the first read may have been stale.
 
-    `rechecks` is the number of this recheck, counted from 1.
+    - `rechecks`: the number of this recheck, counted from 1.
+    - `edited`: whether the call gave a policy another text than it had after the call.
     """
 
     request: EvaluationRequest
     rechecks: int
+    edited: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """The message's body."""
@@ -184,6 +186,7 @@ class Recheck(NamedTuple):
             "region": request.region,
             **origin_fields(request.origin),
             "rechecks": self.rechecks,
+            **({"edited": True} if self.edited else {}),
         }
 
     @classmethod
@@ -203,7 +206,8 @@ class Recheck(NamedTuple):
         # At most one is set, as in an EvaluationRequest.
         role = "" if subject else role
         policy = "" if subject or role else policy
-        return cls(EvaluationRequest(account, region, origin, role=role, subject=subject, policy=policy), rechecks)
+        request = EvaluationRequest(account, region, origin, role=role, subject=subject, policy=policy)
+        return cls(request, rechecks, fields.get("edited") is True)
 
 
 class SchedulesRechecks(Protocol):

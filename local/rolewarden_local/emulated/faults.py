@@ -16,7 +16,7 @@ from xml.sax.saxutils import escape
 
 from botocore.exceptions import ConnectionClosedError, ReadTimeoutError
 
-from rolewarden_local.emulated._ministack import cfn_helpers, ec2, iam
+from rolewarden_local.emulated._ministack import cfn_helpers, ec2, iam, sns
 
 Answer = tuple[int, dict[str, str], Any]
 Do = Callable[[bytes], Awaitable[Answer]]
@@ -128,6 +128,9 @@ def refusal(service: str, code: str, message: str, status: int) -> Answer:
     if service == "ec2":
         of_ec2: Answer = ec2._error(code, escape(message), status)
         return of_ec2
+    if service == "sns":
+        of_sns: Answer = sns._error(code, message, status)
+        return of_sns
     content = json.dumps({"__type": code, "message": message}).encode()
     return status, {"Content-Type": "application/x-amz-json-1.1", "x-amzn-errortype": code}, content
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from rolewarden_local.emulated._ministack import organizations, responses
+from rolewarden_local.emulated.limits import SCPS_PER_TARGET
 
 MANAGEMENT: Final = "777788889999"
 """The management account of the organization, unless `organize` gets another one."""
@@ -196,7 +197,7 @@ _READS: Final = (
 def install_organization() -> None:
     """Answer calls about the tree, its policies and delegated administrators. Call once a process."""
     made = organizations._DISPATCH
-    made |= {operation: _of_management(_keeps_one_scp(made[operation])) for operation in _WRITES}
+    made |= {operation: _of_management(_within_numbers(made[operation])) for operation in _WRITES}
     made |= {operation: _of_readers(made[operation]) for operation in _READS}
     made |= {
         "DescribeOrganization": _of_members(made["DescribeOrganization"]),
@@ -239,8 +240,8 @@ def _of_management(handler: _Handler) -> _Handler:
     return _of_members(handler, lambda account: account == ORGANIZATION.management)
 
 
-def _keeps_one_scp(handler: _Handler) -> _Handler:
-    """Reject the detachment of the last service control policy of a root, a unit or an account.
+def _within_numbers(handler: _Handler) -> _Handler:
+    """Keep one to SCPS_PER_TARGET service control policies attached to a root, a unit or an account.
 
     https://docs.aws.amazon.com/organizations/latest/APIReference/API_DetachPolicy.html
     """
@@ -252,6 +253,13 @@ def _keeps_one_scp(handler: _Handler) -> _Handler:
                 "ConstraintViolationException",
                 "You cannot remove the last policy of this type from the specified entity.",
                 Reason="MIN_POLICY_TYPE_ATTACHMENT_LIMIT_EXCEEDED",
+            )
+        is_new = payload.get("PolicyId") not in attached
+        if handler is organizations._attach_policy and is_new and len(attached) >= SCPS_PER_TARGET:
+            return _refused(
+                "ConstraintViolationException",
+                "You have attached the maximum number of policies to this entity.",
+                Reason="MAX_POLICY_TYPE_ATTACHMENT_LIMIT_EXCEEDED",
             )
         return handler(payload)
 

@@ -29,7 +29,7 @@ from rolewarden_local.emulated.organization import MANAGEMENT
 from rolewarden_local.scenes.account import Account, waited
 from rolewarden_local.scenes.seed import TRUST
 
-UNIT = "ou-demo-canvas"
+UNIT = "ou-demo-canvas000"
 MODEL = f"arn:aws:bedrock:{REGION}::foundation-model/anthropic.claude-v2:1"
 """A model that every guardrail of the shipped file denies."""
 

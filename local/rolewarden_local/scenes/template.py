@@ -32,6 +32,7 @@ _ARNS: Mapping[str, tuple[str, str]] = {
     "AWS::IAM::Role": ("iam", "role/rolewarden/{}"),
     "AWS::KMS::Key": ("kms", "key/{}"),
     "AWS::Lambda::Function": ("lambda", "function:{}"),
+    "AWS::Lambda::LayerVersion": ("lambda", "layer:{}:1"),
     "AWS::Logs::LogGroup": ("logs", "log-group:{}:*"),
     "AWS::SNS::Topic": ("sns", "{}"),
     "AWS::SQS::Queue": ("sqs", "{}"),
@@ -123,4 +124,5 @@ def _as_made(logical: str, kind: str, partition: str, region: str, account: str)
     service, form = _ARNS[kind]
     arn = f"arn:{partition}:{service}:{'' if service == 'iam' else region}:{account}:{form.format(logical)}"
     attributes = {"Arn": arn} | ({"QueueName": logical} if kind == "AWS::SQS::Queue" else {})
-    return {"PhysicalResourceId": arn if kind == "AWS::SNS::Topic" else logical, "Attributes": attributes}
+    is_arn = kind in {"AWS::Lambda::LayerVersion", "AWS::SNS::Topic"}
+    return {"PhysicalResourceId": arn if is_arn else logical, "Attributes": attributes}
