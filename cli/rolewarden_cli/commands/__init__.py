@@ -142,7 +142,7 @@ COMMANDS = {
         {
             "contested": Condition("a role is contested"),
             "unprotected": Condition("a role is unprotected"),
-            "observed": Condition("a role lacks a guardrail in observe mode, or every guardrail is in observe mode"),
+            "observed": Condition("a role lacks a guardrail in observe mode (or all guardrails are in observe mode)"),
             "sweep": Condition("the last sweep is missing, overdue or incomplete"),
             "unreached": Condition("with --all-accounts, an account could not be read"),
             "surplus": Condition("a role has policies that it does not need", is_default=False),
