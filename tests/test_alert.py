@@ -45,7 +45,7 @@ def test_the_alert_of_an_unenforceable_role_has_the_reason_the_recommended_actio
     assert alert.headline == "Rolewarden: role CanvasFull cannot be protected: quota full"
     assert rows(alert) == {
         "What": "role CanvasFull lacks only-nova-and-sonnet, and Rolewarden cannot protect it: "
-        "until you act, a missing guardrail denies its users nothing",
+        "until you act, its users may reach models that the missing guardrail denies",
         "Used by": "research/fatima",
         "Who": "arn:aws:iam::111122223333:user/mallory",
         "Call": "TagRole at 2026-11-23T08:00:12Z",

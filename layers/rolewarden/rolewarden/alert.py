@@ -321,7 +321,7 @@ def _role_finding(detail: Mapping[str, Any], place: _Console) -> _Parts:
         (
             "What",
             f"role {role} lacks {missing or 'a guardrail'}, and Rolewarden cannot protect it: "
-            "until you act, a missing guardrail denies its users nothing",
+            "until you act, its users may reach models that the missing guardrail denies",
         ),
         *_used_by(detail),
         *_caused(detail),
