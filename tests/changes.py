@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -102,14 +103,13 @@ class Watch:
     def denied(self) -> dict[str, set[int]]:
         """The requests that each role is currently denied."""
         found = {}
+        document = cache(self.document)  # Many roles have the same policies, and nothing writes between these reads.
         for role in self.roles():
             attached = self.iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]
             arns = [policy["PolicyArn"] for policy in attached if ":policy/rolewarden/" in policy["PolicyArn"]]
             bounded = self.iam.get_role(RoleName=role)["Role"].get("PermissionsBoundary", {})
-            documents = {arn: self.document(arn) for arn in arns}
-            boundary = (
-                self.document(arn) if "/rolewarden/" in (arn := bounded.get("PermissionsBoundaryArn", "")) else None
-            )
+            documents = {arn: document(arn) for arn in arns}
+            boundary = document(arn) if "/rolewarden/" in (arn := bounded.get("PermissionsBoundaryArn", "")) else None
             key = json.dumps([documents, boundary], sort_keys=True)
             if key not in self.known:
                 self.known[key] = denied(documents, boundary)

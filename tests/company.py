@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Self
@@ -36,8 +37,9 @@ def _own_aws() -> Aws:
     return Aws(account=ACCOUNT_ID, member_role=ROLE)
 
 
+@cache
 def client(service: str, account: str, region: str = "us-east-1") -> Any:
-    """Make a client for another account."""
+    """A client for another account. All tests share it, because it has no state."""
     return boto3.client(service, aws_access_key_id=account, aws_secret_access_key="x", region_name=region)  # type: ignore[call-overload]
 
 
@@ -61,11 +63,15 @@ def forward(account: str, region: str, *about: str) -> None:
 
 def organized(aws: LocalAws, template: Template) -> Company:
     """Make the seeded account the central account of an organization, with MEMBER in UNIT, and cover the member."""
-    company = Company(aws, template)
-    company.organize(MEMBER)
+    return Company(aws, template, restore=_organized(aws, template)).cover()
+
+
+@cache
+def _organized(aws: LocalAws, template: Template) -> Callable[[], None]:
+    """Make the account of `organized`, and return a function that restores it."""
+    Company(aws, template).organize(MEMBER)
     _make_stack_set()
-    company._made = aws.mark()
-    return company.cover()
+    return aws.saved()
 
 
 def central_stack(name: str = "rolewarden") -> DeployedStack:
@@ -122,7 +128,7 @@ class Company(World):
 
     def swept(self) -> Self:
         """Sweep all accounts, before anything else is done in this Company. The functions are cold then."""
-        return self._once("swept", self.everything)
+        return self.once("swept", self.everything)
 
     def everything(self, event: dict[str, Any] | None = None) -> list[dict[str, Any]]:
         """Sweep all accounts, process all messages of the sweep, and return the outcomes."""

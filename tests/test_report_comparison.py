@@ -177,13 +177,29 @@ def test_reports_with_numbers_are_compared_without_people_and_the_page_says_so(t
         f'<script type="application/json" id="{DATA_ID}">[1, 2]</script>',
         f'<script type="application/json" id="{DATA_ID}">{"[" * 100_000}</script>',
         f'<script type="application/json" id="{DATA_ID}">{{"format": 1, "at": 5}}</script>',
-        render(BEFORE).replace('"sets":[[', '"sets":[[999,'),
-        render(BEFORE).replace('"verdicts":{', '"verdicts":{"x":[],'),
-        render(BEFORE).replace('"at":"2026-11-25T09:00:00+00:00"', '"at":"2026-11-25"'),
     ],
 )
 def test_a_file_that_is_no_report_is_an_error_with_the_next_step(tmp_path, html):
-    file = tmp_path / "earlier.html"
+    refuse(tmp_path, html)
+
+
+@pytest.mark.parametrize(
+    ("text", "instead"),
+    [
+        ('"sets":[[', '"sets":[[999,'),
+        ('"verdicts":{', '"verdicts":{"x":[],'),
+        ('"at":"2026-11-25T09:00:00+00:00"', '"at":"2026-11-25"'),
+    ],
+)
+def test_a_report_whose_data_is_wrong_is_an_error_with_the_next_step(tmp_path, text, instead):
+    html = render(BEFORE)
+    assert text in html
+    refuse(tmp_path, html.replace(text, instead))
+
+
+def refuse(folder, html):
+    """Assert that a report cannot be compared with this file."""
+    file = folder / "earlier.html"
     file.write_text(html, encoding="utf-8")
     with pytest.raises(UnreadableReportError, match="name a file that `rolewarden report`"):
         read_earlier(file)

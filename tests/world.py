@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import json
+import pickle
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from copy import copy
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import boto3
+from rolewarden import yamltext
 from rolewarden.aws import Aws
 from rolewarden.canary import CANARY_POLICY
 from rolewarden.clock import Clock
 from rolewarden.detach import Detacher
 from rolewarden.documents import digest
 from rolewarden.enforce import Enforcer
+from rolewarden.guardrails_file import ShowProgress, show_nothing
 from rolewarden.origin import DEPLOYMENT
 from rolewarden.policies import Policy, compile_rules, policy_arn
 from rolewarden.publish import Publications
@@ -38,6 +42,22 @@ GUARDRAILS = ROOT / "layers" / "guardrails" / "guardrails.yaml"
 EC2_TRUST = trusting("ec2.amazonaws.com")
 OWN_ROLE = "ReconcileFunctionRole"
 _OWN_KEY = "ASIAROLEWARDENSOWNKEY"
+
+
+# Every World reads its guardrails.yaml twice or more, and most files are the same. A function reads JSON.
+_parse_yaml = yamltext.parse_yaml
+
+
+@lru_cache(maxsize=256)
+def _parsed(text: str) -> bytes:
+    return pickle.dumps(_parse_yaml(text))
+
+
+def _parse_once(text: str, progress: ShowProgress = show_nothing) -> Any:
+    return pickle.loads(_parsed(text)) if progress is show_nothing else _parse_yaml(text, progress)  # noqa: S301
+
+
+yamltext.parse_yaml = _parse_once
 
 
 @cache
@@ -90,6 +110,17 @@ _AFTER: dict[str, Callable[[], None]] = {}
 """Functions that restore an account after a step that many tests begin with."""
 
 
+@dataclass(frozen=True)
+class _Ahead:
+    """A clock that is some seconds ahead of another one. A test can advance it hundreds of times."""
+
+    before: Callable[[], float]
+    seconds: float
+
+    def __call__(self) -> float:
+        return self.before() + self.seconds
+
+
 class NoRotation(Rotation):
     """A rotation in which no unchanged subject is due."""
 
@@ -127,9 +158,17 @@ class World(Assembled):
     Every World restores the same saved account. The log does not have the calls that made it, or their events.
     """
 
-    def __init__(self, aws: LocalAws, template: Template, guardrails: Path = GUARDRAILS) -> None:
+    def __init__(
+        self,
+        aws: LocalAws,
+        template: Template,
+        guardrails: Path = GUARDRAILS,
+        *,
+        restore: Callable[[], None] | None = None,
+    ) -> None:
+        """Restore the account, or with `restore` the account that another World became."""
         account = _staged(aws, template, guardrails.read_text())
-        account.restore()
+        (restore or account.restore)()
         self.aws = aws
         self.lend()
         self.seeded = account.seeded
@@ -153,18 +192,23 @@ class World(Assembled):
         return other
 
     def protected(self) -> Self:
-        """Attach to every governed role the policies that it needs, and empty the work queue."""
+        """Attach to every governed role the policies that it needs, and empty the work queue.
+
+        If it is the first step in this World, the functions are cold after it, and the log does not have its calls.
+        """
+        return self.once("protected", self._protect)
+
+    def _protect(self) -> None:
         for binding in list(self.bindings.all()):
             if binding.role:
                 self.enforce(self.role_event(binding.role.name))
         self.work()
-        return self
 
     def swept(self) -> Self:
         """Sweep and process the messages, before anything else is done in this World. The functions are cold then."""
-        return self._once("swept", self.sweep)
+        return self.once("swept", self.sweep)
 
-    def _once(self, name: str, step: Callable[[], object]) -> Self:
+    def once(self, name: str, step: Callable[[], object]) -> Self:
         """Take a step, or restore the account of another World after it.
 
         Nothing may have been done yet in this World, and the other one had the same rules and settings. The functions
@@ -182,6 +226,7 @@ class World(Assembled):
         _AFTER[key]()
         self.lend()
         self.assemble(self.runtime.aws)
+        self._made = USED
         return self
 
     def event(self, name: str) -> dict[str, Any]:
@@ -323,8 +368,9 @@ class World(Assembled):
     def wait(self, seconds: float) -> None:
         """Advance the clock of all functions."""
         self._made = USED
-        before = self.runtime.clock.now
-        self.runtime.clock.now = lambda: before() + seconds
+        now = self.runtime.clock.now
+        before, ahead = (now.before, now.seconds) if isinstance(now, _Ahead) else (now, 0.0)
+        self.runtime.clock.now = _Ahead(before, ahead + seconds)
 
     def calls(self, event: dict[str, Any]) -> list[str]:
         """Pass an event to a warm function, and return its AWS calls."""

@@ -111,17 +111,17 @@ class Decision:
 
     routes: tuple[Route, ...]
 
-    @property
+    @cached_property
     def allowed(self) -> bool:
         """Whether a route is open."""
         return any(route.allowed for route in self.routes)
 
-    @property
+    @cached_property
     def route(self) -> str:
         """The name of the open route; empty if every route is closed."""
         return next((route.name for route in self.routes if route.allowed), "")
 
-    @property
+    @cached_property
     def statements(self) -> tuple[Statement, ...]:
         """The statements of the open route. If every route is closed, the denies of all routes, each once."""
         if self.allowed:
@@ -129,17 +129,17 @@ class Decision:
         found = {s.name: s for route in self.routes for s in route.statements if s.denies}
         return tuple(found.values())
 
-    @property
+    @cached_property
     def denied_by_scp(self) -> bool:
         """Whether no route is open and a service control policy closes one of them."""
         return not self.allowed and any(route.denied_by_scp for route in self.routes)
 
-    @property
+    @cached_property
     def by_prevention(self) -> bool:
         """Whether no route is open, and an SCP that guardrails.yaml compiles to closes one of them."""
         return not self.allowed and any(route.by_prevention for route in self.routes)
 
-    @property
+    @cached_property
     def undecided(self) -> tuple[str, ...]:
         """The condition keys that only a live call has and that could change the decision."""
         counting = [route for route in self.routes if route.allowed] or self.routes
@@ -676,7 +676,11 @@ class _Asking:
             for model, arn in in_hub.items():
                 parts = [answers[DEPLOY_FROM_HUB, resource] for resource in (hub, arn)]
                 routes[model].append(_both(f"hub{self._in(region)}", parts))
-        return {model: Decision(tuple(found)) for model, found in routes.items()}
+        # Most models have the same routes. They share a decision, so that its properties are found once.
+        shared: dict[tuple[int, ...], Decision] = {}
+        for found in routes.values():
+            shared.setdefault(tuple(map(id, found)), Decision(tuple(found)))
+        return {model: shared[tuple(map(id, found))] for model, found in routes.items()}
 
     def _by_value(
         self,

@@ -12,7 +12,6 @@ import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, TypeVar
 
@@ -34,6 +33,7 @@ from rolewarden_local.emulated import (
     delivery,
     execution,
     faults,
+    forks,
     functions,
     iam,
     layers,
@@ -57,6 +57,7 @@ from rolewarden_local.emulated import (
     targets,
     trail,
     transport,
+    turns,
 )
 from rolewarden_local.emulated._ministack import (
     ACCOUNT_ID,
@@ -117,7 +118,9 @@ class LocalAws:
         self._seen = 0
         self._faults = faults.Faults()
         self._authorization: authorization.Authorization | None = None
-        self._loop = _loop_in_a_thread()
+        self._loop = turns.Loop()
+        main_loop = self._loop.asyncio
+        patches.Patch(app, "_MAIN_LOOP", main_loop, "MiniStack's own threads pass their calls to that loop.").install()
         _install(self)
 
     @classmethod
@@ -156,7 +159,7 @@ class LocalAws:
         async def done() -> T:
             return do()
 
-        return asyncio.run_coroutine_threadsafe(done(), self._loop).result()
+        return self._loop.run(done)
 
     @property
     def policies_per_role(self) -> int:
@@ -486,12 +489,14 @@ class LocalAws:
             # The functions send their answers for CloudFormation to this endpoint, under the same name.
             host_name = url.split("/")[2].rpartition(":")[0]
             patches.Patch(_ministack.custom_resource, "_HOST", host_name, _READ_AT_IMPORT).install()
-            server = asyncio.run_coroutine_threadsafe(serve(app.app, config, shutdown_trigger=stop.wait), self._loop)
+            server = asyncio.run_coroutine_threadsafe(
+                serve(app.app, config, shutdown_trigger=stop.wait), self._loop.asyncio
+            )
             try:
                 _wait_until_up(host, port, server)
                 yield url
             finally:
-                self._loop.call_soon_threadsafe(stop.set)
+                self._loop.asyncio.call_soon_threadsafe(stop.set)
                 server.result(timeout=15)
                 functions.end_functions()
 
@@ -511,7 +516,7 @@ class LocalAws:
             ended.wait()
 
     def _send(self, request: AWSPreparedRequest) -> AWSResponse:
-        return asyncio.run_coroutine_threadsafe(transport.over_asgi(request), self._loop).result()
+        return self._loop.run(lambda: transport.over_asgi(request))
 
     async def _dispatch(
         self,
@@ -540,7 +545,7 @@ class LocalAws:
             if access.is_void(access_key):
                 message = "The security token included in the request is invalid"
                 return faults.refusal(service, "InvalidClientTokenId", message, 403)
-            if refusal := constraints.refusal(service, operation, method, path, headers, body, params):
+            if refusal := constraints.broken_refusal(service, operation, method, path, headers, body, params):
                 return refusal
             request = authorization.Request(
                 service, operation, method, path, headers, body, params, access_key, account, region, request_id
@@ -634,7 +639,7 @@ def _install(aws: LocalAws) -> None:
     order.install_order()
     alarms.install_alarms()
     stack_calls.install_stack_calls(aws.send_event)
-    stacksets.install_stacksets(aws._loop)
+    stacksets.install_stacksets(aws._loop.asyncio)
     queue_policies.install_queue_policies()
     buses.install_buses()
     targets.install_targets()
@@ -656,6 +661,7 @@ def _install(aws: LocalAws) -> None:
     ).install()
     functions.install_functions()
     layers.install_layers()
+    forks.install_forks()
     delivery.install_delivery()
     loops.install_loops()
 
@@ -663,15 +669,6 @@ def _install(aws: LocalAws) -> None:
 def _sagemaker(method: str, path: str, headers: Mapping[str, str], body: bytes, account: str) -> Answer:
     url = f"http://{headers.get('host', 'localhost')}{path}"
     return sagemaker.dispatch(method, url, {**headers, "x-moto-account-id": account}, body)
-
-
-def _loop_in_a_thread() -> asyncio.AbstractEventLoop:
-    """The event loop of all requests, in process or over HTTP. MiniStack therefore never runs twice at once."""
-    loop = asyncio.new_event_loop()
-    loop.set_default_executor(ThreadPoolExecutor(max_workers=32, thread_name_prefix="local-aws-worker"))
-    threading.Thread(target=loop.run_forever, name="local-aws", daemon=True).start()
-    patches.Patch(app, "_MAIN_LOOP", loop, "MiniStack's own threads pass their calls to that loop.").install()
-    return loop
 
 
 _READ_AT_IMPORT: Final = "MiniStack reads the port during import, but the port is known only when it serves HTTP."

@@ -176,9 +176,13 @@ def _why(decision: Decision) -> str:
 
 def _show_groups(out: Console, found: AccessMatrix, *, most: int) -> None:
     groups: dict[tuple[tuple[bool, str], ...], list[Row]] = defaultdict(list)
+    shown: dict[int, tuple[bool, str]] = {}  # Many rows and models share a decision.
     for row in found.rows:
         decisions = found.cells(row)
-        groups[tuple((decision.allowed, _why(decision)) for decision in decisions)].append(row)
+        for decision in decisions:
+            if id(decision) not in shown:
+                shown[id(decision)] = decision.allowed, _why(decision)
+        groups[tuple(shown[id(decision)] for decision in decisions)].append(row)
     for cells_of_group, rows in groups.items():
         out.print(heading(few([row.label for row in rows], most)))
         names = sorted({role for row in rows for role in (row.session, row.bedrock_role) if role})

@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, cached_property
 from typing import NamedTuple
 
 from rolewarden.bindings import ROLE, Binding, ReadsBindings, RoleKey, SharedProfile
@@ -212,7 +212,7 @@ class Needs:
     _boundaries: tuple[Policy, ...] | None = None
     _variants: Mapping[str, Guardrail] | None = None
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """The fingerprint of the rules."""
         return fingerprint(self.rules, self.partition)

@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from botocore.exceptions import EndpointConnectionError
+from moto.core import responses
 from moto.core.request import Request
 from moto.core.utils import get_service_model, utcnow
 from moto.sagemaker.exceptions import AWSValidationException, ResourceInUseException, ResourceNotFound
@@ -125,6 +126,8 @@ def install_sagemaker() -> None:
     for name, operation in operations.items():
         why = "moto lacks the call, or its answer is incomplete."
         Patch(SageMakerResponse, name, _method(operation), why, may_be_new=True).install()
+    names = functools.cache(responses.method_names_from_class)
+    Patch(responses, "method_names_from_class", names, "Each call would inspect the methods again.").install()
 
 
 def fix_domain_id(name: str, domain_id: str) -> None:

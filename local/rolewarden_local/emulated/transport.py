@@ -20,14 +20,16 @@ from urllib.parse import urlsplit
 import botocore.endpoint
 import botocore.hooks
 import botocore.httpsession
+import botocore.regions
 import botocore.session
 import botocore.useragent
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSPreparedRequest, AWSRequest, AWSResponse
 from botocore.endpoint import Endpoint
+from botocore.endpoint_provider import EndpointProvider
 from botocore.exceptions import NoCredentialsError
-from botocore.hooks import EventAliaser
-from botocore.loaders import JSONFileLoader
+from botocore.hooks import EventAliaser, NodeList
+from botocore.loaders import JSONFileLoader, Loader
 
 from rolewarden_local.emulated import faults
 from rolewarden_local.emulated._ministack import app
@@ -38,7 +40,10 @@ _SANITIZED: Final = functools.cache(botocore.useragent.sanitize_user_agent_strin
 _TLS_CONTEXT: Final = functools.cache(botocore.httpsession.create_urllib3_context)
 _alias: Final = EventAliaser._alias_event_name  # type: ignore[attr-defined]
 _load_file: Final = JSONFileLoader.load_file
+_list_services: Final = Loader.list_available_services
 _aliases: Final[dict[str, str]] = {}
+_services: Final[dict[tuple[str, ...], list[str]]] = {}
+_providers: Final[dict[tuple[int, frozenset[str]], tuple[Any, EndpointProvider]]] = {}
 
 
 @contextmanager
@@ -60,6 +65,9 @@ def without_socket(send: Callable[[AWSPreparedRequest], AWSResponse]) -> Iterato
         Patch(JSONFileLoader, "load_file", _loaded, "Each new session would read and parse the same files again."),
         Patch(EventAliaser, "_alias_event_name", _known_alias, "Each new client would find the same aliases again."),
         Patch(botocore.hooks, "accepts_kwargs", _accepts_kwargs, "Each new client would inspect 20 handlers."),
+        Patch(Loader, "list_available_services", _known_services, "Each new session would look at 900 folders."),
+        Patch(botocore.regions, "EndpointProvider", _provider, "Each new client would read the same rules again."),
+        Patch(botocore.hooks._PrefixTrie, "_recursive_copy", _copied, "The copy takes half of a new client's time."),  # type: ignore[attr-defined]
     ):
         yield
 
@@ -79,6 +87,36 @@ def _known_alias(aliaser: EventAliaser, event_name: str) -> str:
     if event_name not in _aliases:
         _aliases[event_name] = _alias(aliaser, event_name)
     return _aliases[event_name]
+
+
+def _known_services(loader: Loader, type_name: str) -> list[str]:
+    """The services that botocore's data describes. A file of the data does not appear while a process runs."""
+    key = (type_name, *loader.search_paths)
+    if key not in _services:
+        _services[key] = _list_services(loader, type_name)
+    return list(_services[key])
+
+
+def _provider(ruleset_data: Any, partition_data: Any, excluded_params: frozenset[str] | None = None) -> Any:
+    """The endpoints of a service. All its clients share the rules, which `_load_once` keeps, and their results."""
+    key = id(ruleset_data), frozenset(excluded_params or ())
+    if key not in _providers:
+        # The data stays alive next to the provider, so that no other data ever has its ID.
+        _providers[key] = ruleset_data, EndpointProvider(ruleset_data, partition_data, excluded_params)
+    return _providers[key][1]
+
+
+def _copied(trie: Any, node: dict[str, Any]) -> dict[str, Any]:
+    """A copy of a node of botocore's handlers and of the nodes below it, which share the handlers."""
+    found: dict[str, Any] = {}
+    for key, value in node.items():
+        if isinstance(value, NodeList):
+            found[key] = NodeList(value.first[:], value.middle[:], value.last[:])
+        elif isinstance(value, dict):
+            found[key] = _copied(trie, value)
+        else:
+            found[key] = value
+    return found
 
 
 def _accepts_kwargs(handler: Callable[..., Any]) -> bool:
