@@ -12,6 +12,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import fields, is_dataclass
 from datetime import date, datetime
 from enum import Enum
+from functools import cached_property
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -155,7 +156,10 @@ _SIMPLE: Sequence[tuple[type, Schema]] = (
 def _hint_of(cls: Any, name: str) -> Any:
     """The type of an attribute of a class: a field or a property."""
     hints = get_type_hints(cls)
-    return hints[name] if name in hints else get_type_hints(getattr(cls, name).fget)["return"]
+    if name in hints:
+        return hints[name]
+    found = getattr(cls, name)
+    return get_type_hints(found.func if isinstance(found, cached_property) else found.fget)["return"]
 
 
 def _object(keys: Mapping[str, Schema]) -> Schema:

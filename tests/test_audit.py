@@ -35,7 +35,7 @@ def attached(world, role="CanvasOmar"):
 
 
 def test_the_audit_records_a_remediation_whose_function_ended_before_the_record(world):
-    world.protected()
+    world.protected(afresh=True)
     before = attached(world)
     event = world.detach("CanvasOmar", "no-generative-ai")
     killed(world, event)
@@ -53,7 +53,7 @@ def test_the_audit_records_a_remediation_whose_function_ended_before_the_record(
 
 
 def test_a_backfilled_entry_has_the_time_of_the_call(world):
-    world.protected()
+    world.protected(afresh=True)
     killed(world, world.detach("CanvasOmar", "no-generative-ai"))
     world.audit(later=timedelta(hours=3))
     [row] = [row for row in world.history("CanvasOmar") if row.get("backfilled")]
@@ -62,7 +62,7 @@ def test_a_backfilled_entry_has_the_time_of_the_call(world):
 
 
 def test_the_audit_does_not_record_an_entry_twice(world):
-    world.protected()
+    world.protected(afresh=True)
     world.enforce(world.detach("CanvasOmar", "no-generative-ai"))
     rows = world.history("CanvasOmar")
     done = world.audit()
@@ -72,14 +72,14 @@ def test_the_audit_does_not_record_an_entry_twice(world):
 
 
 def test_audits_over_the_same_time_record_an_entry_once(world):
-    world.protected()
+    world.protected(afresh=True)
     killed(world, world.detach("CanvasOmar", "no-generative-ai"))
     assert [world.audit()["backfilled"], world.audit()["backfilled"]] == [1, 0]
     assert sum("backfilled" in row for row in world.history("CanvasOmar")) == 1
 
 
 def test_two_audits_at_once_record_once(world, monkeypatch):
-    world.protected()
+    world.protected(afresh=True)
     killed(world, world.detach("CanvasOmar", "no-generative-ai"))
     recorder = world.runtime.recorder
     really = recorder.rows
@@ -93,7 +93,7 @@ def test_two_audits_at_once_record_once(world, monkeypatch):
 
 @pytest.mark.parametrize("loss", [Loss.RESET, Loss.TIMEOUT])
 def test_an_attachment_whose_answers_were_all_lost_is_recorded(world, loss):
-    world.protected()
+    world.protected(afresh=True)
     before = attached(world)
     event = world.detach("CanvasOmar", "no-generative-ai")
     with world.aws.losing("AttachRolePolicy", loss, takes_effect=True), pytest.raises(RetryLater):
@@ -160,7 +160,7 @@ def test_the_audit_records_an_unrecorded_change_of_a_boundary(world_with):
 
 
 def test_the_audit_records_an_unrecorded_detachment(world_with):
-    world_with(TWO_GUARDRAILS).protected()
+    world_with(TWO_GUARDRAILS).protected(afresh=True)
     world = world_with("surplus: detach\n" + TWO_GUARDRAILS.replace("[first, second]", "[first]"), keep=True)
     world.sweep()
     [body] = [body for body in world.queued("DETACH_QUEUE_URL") if body.get("role") == "CanvasOmar"]
@@ -211,7 +211,7 @@ def written(world, mark="deployment.0a1b2c3d"):
 
 
 def test_a_policy_that_is_written_with_the_mark_of_a_deployment_and_undone_is_in_the_history(world):
-    world.protected()
+    world.protected(afresh=True)
     world.audit()
     written(world)
     world.audit(again=True)
@@ -222,7 +222,7 @@ def test_a_policy_that_is_written_with_the_mark_of_a_deployment_and_undone_is_in
 
 
 def test_another_default_version_without_a_mark_is_a_finding(world):
-    world.protected()
+    world.protected(afresh=True)
     edited(world)
     world.runtime.aws.client("iam").set_default_policy_version(PolicyArn=GUARDRAIL_ARN, VersionId="v1")
     world.audit()
@@ -282,7 +282,7 @@ def test_a_row_that_claims_a_later_audit_hides_no_call(world, ahead):
 
 @pytest.mark.parametrize("mark", ["deployment", "sweep", "operator"])
 def test_a_call_with_the_credentials_of_a_function_is_in_the_history_whatever_its_mark_says(world, mark):
-    world.protected()
+    world.protected(afresh=True)
     world.audit()
     world.role("ProductionBilling")
     world.runtime.aws.attach("ProductionBilling", GUARDRAIL_ARN, correlation_id=f"{mark}.0a1b2c3d")
@@ -309,7 +309,7 @@ def test_the_audit_ignores_failed_calls(world):
 
 
 def test_calls_that_are_too_recent_wait_for_the_next_audit(world):
-    world.protected()
+    world.protected(afresh=True)
     killed(world, world.detach("CanvasOmar", "no-generative-ai"))
     auditor = world.sweeper.auditor
     assert auditor.run(ACCOUNT_ID, time.time())["backfilled"] == 0
@@ -318,7 +318,7 @@ def test_calls_that_are_too_recent_wait_for_the_next_audit(world):
 
 
 def test_the_audit_finds_a_call_that_cloudtrail_delivers_late(world):
-    world.protected()
+    world.protected(afresh=True)
     killed(world, world.detach("CanvasOmar", "no-generative-ai"))
     shown = world.aws.events.pop()
     world.audit(later=timedelta(minutes=50))
@@ -327,7 +327,7 @@ def test_the_audit_finds_a_call_that_cloudtrail_delivers_late(world):
 
 
 def test_after_a_long_silence_audits_go_on_until_they_have_caught_up(world):
-    world.protected()
+    world.protected(afresh=True)
     killed(world, world.detach("CanvasOmar", "no-generative-ai"))
     auditor = world.sweeper.auditor
     world.progress.set_audited(ACCOUNT_ID, datetime.now(UTC) - timedelta(days=2))
@@ -342,7 +342,7 @@ def test_after_a_long_silence_audits_go_on_until_they_have_caught_up(world):
 
 
 def test_every_sweep_ends_with_an_audit(world):
-    world.protected()
+    world.protected(afresh=True)
     killed(world, world.detach("CanvasOmar", "no-generative-ai"))
     world.runtime.clock.now = lambda: time.time() + 3600
     world.sweep()
@@ -364,7 +364,7 @@ def test_a_throttled_audit_is_retried(world):
 
 
 def test_a_backfilled_entry_is_put_on_the_bus_and_counted(world, counted):
-    world.protected()
+    world.protected(afresh=True)
     told = world.listening({"source": ["rolewarden"]})
     killed(world, world.detach("CanvasOmar", "no-generative-ai"))
     world.audit()
@@ -373,7 +373,7 @@ def test_a_backfilled_entry_is_put_on_the_bus_and_counted(world, counted):
 
 
 def test_the_cause_of_an_event_from_another_region_is_its_id(world):
-    world.protected()
+    world.protected(afresh=True)
     event = world.detach("CanvasOmar", "no-generative-ai")
     killed(world, event)
     world.aws.events.remove(event)
@@ -390,7 +390,7 @@ def test_a_correlation_id_has_no_text_from_an_event():
 
 @pytest.mark.parametrize("claim", [{"trigger": "deployment"}, {"cause": {"event_name": "Deployment"}}])
 def test_a_message_that_claims_a_deployment_does_not_keep_its_remediation_from_the_audit(world, claim):
-    world.protected()
+    world.protected(afresh=True)
     world.detach("CanvasOmar", "no-generative-ai")
     forged = {"role": "CanvasOmar", "role_account": ACCOUNT_ID, "account": ACCOUNT_ID, **claim}
     with contextlib.suppress(Killed), world.aws.dying("AttachRolePolicy"):
@@ -412,7 +412,7 @@ def _sweep():
 
 
 def test_a_call_with_the_credentials_of_a_function_that_the_function_did_not_make_is_a_finding_once(world):
-    world.protected()
+    world.protected(afresh=True)
     world.sweep()
     world.role("ProductionBilling")
     # The role's own client, without the mark of Rolewarden's calls.

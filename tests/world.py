@@ -191,11 +191,15 @@ class World(Assembled):
             other.publications.run(ACCOUNT_ID, DEPLOYMENT)
         return other
 
-    def protected(self) -> Self:
+    def protected(self, *, afresh: bool = False) -> Self:
         """Attach to every governed role the policies that it needs, and empty the work queue.
 
         If it is the first step in this World, the functions are cold after it, and the log does not have its calls.
+        With `afresh`, the log has them.
         """
+        if afresh:
+            self._protect()
+            return self
         return self.once("protected", self._protect)
 
     def _protect(self) -> None:

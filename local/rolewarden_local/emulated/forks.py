@@ -39,7 +39,7 @@ LAYERS: Final = "_LAMBDA_LAYERS_DIRS"
 _READ_AT_START: Final = ("PYTHON", "LC_", "LANG", "TZ", "SSL_", "OPENSSL_")
 """Prefixes of variables that Python and its libraries read outside of `os.environ`, so that no note names them."""
 
-PATIENCE: Final = 60.0
+ANSWER_SECONDS: Final = 60.0
 """Seconds after which a process that imports the modules of layers is ended. Later copies are then a new Python."""
 
 _CAN_FORK: Final = sys.platform == "linux"
@@ -127,7 +127,7 @@ class _Importer:
     def __init__(self, layers: str) -> None:
         self._lock = threading.Lock()
         ours, theirs = socket.socketpair()
-        ours.settimeout(PATIENCE)
+        ours.settimeout(ANSWER_SECONDS)
         self._socket = ours
         with theirs:
             self._process = subprocess.Popen(

@@ -65,7 +65,7 @@ def without_socket(send: Callable[[AWSPreparedRequest], AWSResponse]) -> Iterato
         Patch(JSONFileLoader, "load_file", _loaded, "Each new session would read and parse the same files again."),
         Patch(EventAliaser, "_alias_event_name", _known_alias, "Each new client would find the same aliases again."),
         Patch(botocore.hooks, "accepts_kwargs", _accepts_kwargs, "Each new client would inspect 20 handlers."),
-        Patch(Loader, "list_available_services", _known_services, "Each new session would look at 900 folders."),
+        Patch(Loader, "list_available_services", _known_services, "Each new session would list 900 folders."),
         Patch(botocore.regions, "EndpointProvider", _provider, "Each new client would read the same rules again."),
         Patch(botocore.hooks._PrefixTrie, "_recursive_copy", _copied, "The copy takes half of a new client's time."),  # type: ignore[attr-defined]
     ):
