@@ -278,6 +278,8 @@ def remediations_recorded(rows: Iterable[Mapping[str, Any]]) -> Counter[tuple[st
             told[mark, "bounded", role] += 1
         if row.get("boundary_removed"):
             told[mark, "unbounded", role] += 1
-        if row["kind"] == "Policy Restored":
+        if row["kind"] == "Policy Restored" and row["remediation"] != "undone":
             told[mark, row["remediation"], row["policy"]] += 1
+        if row["kind"] == "Guardrails Published":
+            told.update((mark, change, policy) for policy, change in row["policies"].items())
     return told
