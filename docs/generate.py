@@ -291,6 +291,7 @@ def generated() -> dict[Path, str]:
     pages = {name: (FOLDER / name).read_text(encoding="utf-8") for name in PAGES}
     return {
         expected_rules.FILE: expected_rules.text(),
+        expected_rules.DEFINITIONS: expected_rules.definitions_text(),
         FOLDER / "reference/events.schema.json": json.dumps(schema(), indent=2) + "\n",
         FOLDER / "reference/answers.schema.json": json.dumps(answers_schema.answers_schema(), indent=2) + "\n",
         FOLDER / "reference/guardrails.schema.json": json.dumps(rules_schema.rules_schema(), indent=2) + "\n",

@@ -1,11 +1,24 @@
 """IAM users with exactly the permissions that a test names."""
 
+import functools
 import json
+import os
 from typing import Any
 
 import boto3
 from rolewarden_local.aws import ACCOUNT_ID, REGION
 from rolewarden_local.emulated._ministack import sts
+
+
+def client(service: str, account: str, region: str) -> Any:
+    """The client of an account's root user. Each call with the same arguments returns the same client."""
+    return _client(service, account, region, os.environ["AWS_ENDPOINT_URL"])
+
+
+@functools.cache
+def _client(service: str, account: str, region: str, endpoint: str) -> Any:
+    session = boto3.Session(account, "x", region_name=region)
+    return session.client(service, endpoint_url=endpoint)  # type: ignore[call-overload]
 
 
 def user_with(iam: Any, name: str, *actions: str, **more: str) -> boto3.Session:

@@ -8,11 +8,14 @@ from unittest import mock
 from rolewarden_cli.main import app
 from typer.testing import CliRunner, Result
 
+COLUMNS = "80"
+"""The width of the terminal."""
+
 
 def rolewarden(*arguments: str, answer: str | None = None) -> Result:
     """Run a command, and return its output and exit code. `answer` is the user's input."""
     # With an endpoint in the environment, `--local` uses the account of this process, and no call leaves it.
-    with mock.patch.dict(os.environ, {"AWS_ENDPOINT_URL": "http://in-process", "COLUMNS": "80"}):
+    with mock.patch.dict(os.environ, {"AWS_ENDPOINT_URL": "http://in-process", "COLUMNS": COLUMNS}):
         return CliRunner().invoke(app, [*arguments, "--local"], input=answer)
 
 

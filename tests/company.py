@@ -128,7 +128,7 @@ class Company(World):
 
     def swept(self) -> Self:
         """Sweep all accounts, before anything else is done in this Company. The functions are cold then."""
-        return self._once("swept", self.everything)
+        return self.once("swept", self.everything)
 
     def everything(self, event: dict[str, Any] | None = None) -> list[dict[str, Any]]:
         """Sweep all accounts, process all messages of the sweep, and return the outcomes."""

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 from botocore.client import ClientCreator
-from botocore.loaders import JSONFileLoader
+from botocore.hooks import EventAliaser
+from botocore.loaders import JSONFileLoader, Loader
 from hypothesis import HealthCheck, settings
 
 # The fixtures import the project's modules, because a test of one module needs few of them.
@@ -91,6 +92,31 @@ def _shared_class(self: ClientCreator, service_name: str, service_model: Any) ->
 
 
 _maker._load_service_model, _maker._create_client_class = _shared_model, _shared_class
+
+
+# For its first client, a session visits the folder of each of 400 services, for each type of file that it needs. And
+# each client compares the names of its hundreds of events with the aliases again. The result is always the same.
+_load_data: Any = Loader.load_service_model
+_alias: Any = EventAliaser._alias_event_name  # type: ignore[attr-defined]
+_data: dict[tuple[Any, ...], Any] = {}
+_aliases: dict[str, str] = {}
+
+
+def _shared_data(self: Loader, service_name: str, type_name: str, api_version: str | None = None) -> Any:
+    key = *self.search_paths, service_name, type_name, api_version
+    if key not in _data:
+        _data[key] = _load_data(self, service_name, type_name, api_version)
+    return _data[key]
+
+
+def _shared_alias(self: EventAliaser, event_name: str) -> str:
+    if event_name not in _aliases:
+        _aliases[event_name] = _alias(self, event_name)
+    return _aliases[event_name]
+
+
+Loader.load_service_model = _shared_data  # type: ignore[method-assign]
+EventAliaser._alias_event_name = _shared_alias  # type: ignore[attr-defined]
 
 
 def pytest_xdist_auto_num_workers() -> int:

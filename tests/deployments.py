@@ -15,6 +15,9 @@ from rolewarden_local.scenes.deploy import STACK, build
 
 from tests.conftest import ROOT
 
+NO_NETWORK = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0"}
+"""Environment variables with which pip cannot download a package."""
+
 
 def section(title: str, page: str = "README.md") -> list[str]:
     """The lines of a section of a page. A line that ends in a backslash is joined with the next one."""
@@ -52,7 +55,7 @@ def built(folder: Path) -> Path:
     with (folder / "build.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (made / "template.yaml").exists():
-            build(ROOT, made)
+            build(ROOT, made, NO_NETWORK)
     return made
 
 

@@ -16,6 +16,7 @@ from rolewarden_local.aws import ACCOUNT_ID
 from typer.main import get_group
 from typer.testing import CliRunner, Result
 
+from tests import commands
 from tests.clinic import Clinic
 from tests.commands import rolewarden
 from tests.company import central_stack, organized
@@ -50,7 +51,7 @@ NEEDED = {
 def run(name: str, *arguments: str) -> Result:
     if name in ON_AN_ACCOUNT:
         return rolewarden(name, *arguments)
-    return CliRunner(env={"COLUMNS": "80"}).invoke(app, [name, *arguments])
+    return CliRunner(env={"COLUMNS": commands.COLUMNS}).invoke(app, [name, *arguments])
 
 
 def needed(name: str) -> list[str]:

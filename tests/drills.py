@@ -205,15 +205,15 @@ class Ground:
         return [policy["PolicyName"] for policy in attached] == ["drill.canary"]
 
 
-def put_function(regions: tuple[str, ...]) -> None:
-    """Make EnforceFunction with an empty handler and its list of regions."""
+def put_function(regions: tuple[str, ...], name: str = "EnforceFunction") -> None:
+    """Make a function with an empty handler and its list of regions."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("app.py", "def handler(event, context): pass")
     client("lambda").create_function(
-        FunctionName="EnforceFunction",
+        FunctionName=name,
         Runtime="python3.13",
-        Role=f"arn:aws:iam::{ACCOUNT_ID}:role/EnforceFunctionRole",
+        Role=f"arn:aws:iam::{ACCOUNT_ID}:role/{name}Role",
         Handler="app.handler",
         Code={"ZipFile": file.getvalue()},
         Environment={"Variables": {"REGIONS": ",".join(regions)}},

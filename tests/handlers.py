@@ -14,7 +14,7 @@ from rolewarden_local.aws import ACCOUNT_ID
 from tests.conftest import ROOT
 from tests.world import World
 
-STACK = "arn:aws:cloudformation:us-east-1:111122223333:stack/rolewarden/1f357b5b"
+STACK = "arn:aws:cloudformation:us-east-1:111122223333:stack/rolewarden/1f357b5b-3e36-838c-94a4-e671aa807118"
 
 
 def load_function(name: str) -> ModuleType:

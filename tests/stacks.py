@@ -81,13 +81,13 @@ def instances(template: Template, name: str) -> dict[str, bool] | None:
     }
 
 
-def forwarder(template: Template, name: str, account: str, region: str) -> Template:
-    """forwarder.yaml as a StackSet of `template` deploys it to an account and region."""
+def forwarder(template: Template, name: str, account: str, region: str, stack: str = "rolewarden") -> Template:
+    """forwarder.yaml as a StackSet of `template` deploys it to an account and region. `stack` is the central stack."""
     stack_set = template.resources("AWS::CloudFormation::StackSet")[name]
     given = {parameter["ParameterKey"]: parameter["ParameterValue"] for parameter in stack_set["Parameters"]}
     if not (instances(template, name) or {}).get(region, True):
         given["HasDomains"] = "no"
-    return _forwarder(region, account, instance(name.lower()), tuple(given.items()))
+    return _forwarder(region, account, instance(name.lower(), stack), tuple(given.items()))
 
 
 @cache
@@ -100,9 +100,9 @@ def forwarder_of_whole(account: str, region: str) -> Template:
     return forwarder(whole(), "Forwarders" if account == ACCOUNT else "Members", account, region)
 
 
-def instance(stack_set: str) -> str:
-    """The name that StackSets gives a stack."""
-    return f"StackSet-rolewarden-{stack_set}-{ID}"
+def instance(stack_set: str, stack: str = "rolewarden") -> str:
+    """The name that StackSets gives a stack. `stack` is the central stack."""
+    return f"StackSet-{stack}-{stack_set}-{ID}"
 
 
 def made(template: Template) -> Iterator[tuple[str, str, dict[str, Any]]]:

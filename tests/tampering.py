@@ -19,7 +19,7 @@ RULE = "rolewarden-SweepFunctionSchedule-Yt3Jq0vXw1Zk"
 ALARM = "rolewarden-HeartbeatAlarm-1K2L3M4N5O6P"
 SUBSCRIPTION = f"arn:aws:sns:us-east-1:{ACCOUNT}:AlarmTopic:5be8a1f4"
 KEY = {"resources": [{"accountId": ACCOUNT, "ARN": f"arn:aws:kms:us-east-1:{ACCOUNT}:key/AlarmKey"}]}
-STACK = f"arn:aws:cloudformation:us-east-1:{ACCOUNT}:stack/rolewarden/1f357b5b"
+STACK = f"arn:aws:cloudformation:us-east-1:{ACCOUNT}:stack/rolewarden/1f357b5b-3e36-838c-94a4-e671aa807118"
 
 
 def queue(name: str) -> str:

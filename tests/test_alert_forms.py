@@ -139,7 +139,9 @@ def test_every_alert_is_a_notification_of_the_chat_and_an_event_of_pagerduty(nam
     assert shown == len(alert.rows)
 
 
-HOSTILE = st.text(st.sampled_from('"\\<>!@|`*_\n\r&{}$.abc é'), max_size=40)
+HOSTILE = st.lists(
+    st.sampled_from([*'"\\<>!@|`*_\n\r&{}$.abc é[]()', "](", "[Open](//10.0.0.1)", "] ("]), max_size=40
+).map("".join)
 
 
 @given(role=HOSTILE, reason=HOSTILE, message=HOSTILE, actor=HOSTILE)
@@ -150,6 +152,7 @@ def test_no_text_of_an_event_breaks_a_form_or_mentions_a_channel(role, reason, m
     written = json.dumps(notification)
     assert "<" not in written
     assert ">" not in written
+    assert "](" not in written
 
 
 def test_a_mention_of_the_whole_channel_is_text_in_the_chat():
@@ -158,6 +161,16 @@ def test_a_mention_of_the_whole_channel_is_text_in_the_chat():
     notification, _ = judge(compose(event, "aws"))
     assert "\u2039!channel\u203a" in notification["content"]["description"]
     assert "<!channel>" in compose(event, "aws").body
+
+
+def test_a_link_of_markdown_with_another_text_is_text_in_the_chat():
+    """Its address can lack a scheme and the name of a host, which `plain_text` takes apart."""
+    for address in ("//10.0.0.1", "//localhost", "ms-settings:x", "example"):
+        event = sample("finding_role")
+        event["detail"]["message"] = f"AttachRolePolicy: [Open the console]({address})"
+        notification, _ = judge(compose(event, "aws"))
+        description = notification["content"]["description"]
+        assert f"[Open the console] ({address})" in description, address
 
 
 @pytest.mark.parametrize("name", ["slack", "teams", "pagerduty"])

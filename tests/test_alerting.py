@@ -21,7 +21,7 @@ from tests.conftest import sample
 from tests.recorded import record
 
 MEMBER, STRANGER = "222233334444", "444455556666"
-STACK = f"arn:aws:cloudformation:us-east-1:{ACCOUNT_ID}:stack/rolewarden/1f357b5b"
+STACK = f"arn:aws:cloudformation:us-east-1:{ACCOUNT_ID}:stack/rolewarden/1f357b5b-3e36-838c-94a4-e671aa807118"
 
 
 class Desk:

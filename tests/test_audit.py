@@ -270,6 +270,16 @@ def test_a_later_call_that_uses_the_correlation_id_of_a_row_again_is_in_the_hist
     assert [row["backfilled"] for row in world.history("policy/no-generative-ai")] == [True]
 
 
+@pytest.mark.parametrize("ahead", [timedelta(0), timedelta(minutes=20), timedelta(days=9)])
+def test_a_row_that_claims_a_later_audit_hides_no_call(world, ahead):
+    world.protected()
+    world.audit(later=timedelta(minutes=5))
+    killed(world, world.detach("CanvasOmar", "no-generative-ai"))
+    later = timedelta(minutes=65)
+    world.progress.set_audited(ACCOUNT_ID, datetime.now(UTC) + later - timedelta(minutes=20) + ahead)
+    assert world.audit(later=later)["backfilled"] == 1
+
+
 @pytest.mark.parametrize("mark", ["deployment", "sweep", "operator"])
 def test_a_call_with_the_credentials_of_a_function_is_in_the_history_whatever_its_mark_says(world, mark):
     world.protected(afresh=True)

@@ -1,6 +1,7 @@
 """The account of a command: credentials, regions, and a served or new local AWS."""
 
 import os
+import re
 
 import pytest
 from rolewarden_cli import connect
@@ -106,3 +107,28 @@ def test_without_guardrails_yaml_the_error_names_the_option(world, tmp_path, mon
     assert result.stderr.endswith(
         "guardrails.yaml does not exist: write it with `rolewarden init`, or name yours with --guardrails\n"
     )
+
+
+CONFIGURATIONS = {
+    "credential process that is missing": "credential_process = /nowhere/program",
+    "credential process without JSON": "credential_process = echo nothing",
+    "token file that is missing": "role_arn = arn:aws:iam::111122223333:role/x\nweb_identity_token_file = /nowhere",
+    "source profile that is missing": "role_arn = arn:aws:iam::111122223333:role/x\nsource_profile = gone",
+    "sso session that is missing": "sso_session = gone\nsso_account_id = 111122223333\nsso_role_name = x",
+    "endpoint that is no URL": "aws_access_key_id = x\naws_secret_access_key = y\nendpoint_url = nonsense",
+    "defaults mode": "aws_access_key_id = x\naws_secret_access_key = y\ndefaults_mode = nothing",
+    "no section": "]",
+}
+
+
+@pytest.mark.parametrize("text", CONFIGURATIONS.values(), ids=CONFIGURATIONS)
+def test_a_mistake_in_the_configuration_of_aws_is_one_line_with_an_action(nobody, monkeypatch, tmp_path, text):
+    file = tmp_path / "config"
+    file.write_text(f"[default]\nregion = us-east-1\n{text}\n" if text != "]" else "[default")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(file))
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:1" if "nonsense" not in text else "nonsense")
+    result = run("status")
+    assert (result.exit_code, result.stdout) == (1, ""), result.output
+    [line] = result.stderr.splitlines()
+    assert re.search(": (correct|list your profiles|check your network|check this file) ", line)
+    assert ".: " not in line

@@ -1,9 +1,11 @@
 """`rolewarden detach` detaches surplus policies and keeps those that a role needs."""
 
 import json
+import signal
 
 import boto3
 import pytest
+from rolewarden.aws import Aws
 from rolewarden.fingerprint import fingerprint
 from rolewarden.guardrails_file import read_yaml
 from rolewarden.policies import policy_arn
@@ -175,3 +177,22 @@ def test_different_rules_have_different_fingerprints(other):
 
     assert of(other) != of(NONE)
     assert of(f"# a comment\n{NONE}") == of(NONE)
+
+
+def test_ctrl_c_stops_after_the_current_role_and_deletes_no_policy(world_with, monkeypatch):
+    world = world_with(NONE).protected()
+    surplus(world)
+    surplus(world, "DataLake")
+    detached = []
+    detach = Aws.detach
+
+    def press(self, role, *arguments, **more):
+        detached.append(role)
+        signal.raise_signal(signal.SIGINT)
+        return detach(self, role, *arguments, **more)
+
+    monkeypatch.setattr(Aws, "detach", press)
+    result = rolewarden("detach", *rules(world), "--yes")
+    assert (result.exit_code, detached) == (2, ["BuildServer"])
+    assert "BuildServer  - none" in result.stdout
+    assert "not done: what comes after these roles, because you stopped the command" in result.stdout

@@ -266,6 +266,12 @@ def test_a_stack_of_a_member_account_whose_operation_failed_is_named(company, mo
     [failed] = [check for check in checks if check["what"] == "StackSets"]
     assert (failed["level"], failed["account"], failed["region"]) == ("fail", MEMBER, "us-east-1")
     assert failed["message"] == ("rolewarden-members: the last operation is FAILED (rolewarden-sweep already exists)")
+    # An operation that only detects drift says nothing about the template of the stack.
+    stack_set.made[MEMBER, "us-east-1"] = {"Status": "OUTDATED", "DetailedStatus": "SUCCEEDED"}
+    checks = json_answer("doctor", *clinic.options, exit_code=2)["checks"]
+    assert [(c["level"], c["message"]) for c in checks if c["what"] == "StackSets"] == [
+        ("fail", "rolewarden-members: the stack is OUTDATED")
+    ]
 
 
 @pytest.mark.parametrize("administrator", [ACCOUNT_ID, "222222222222"])

@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import json
+import re
 from datetime import UTC, datetime, timedelta
 
 import boto3
@@ -273,12 +274,20 @@ def test_tags_in_a_result_of_cloudtrail_lake_are_read_in_both_forms(tags):
     )
 
 
+IDENTITY = '"userIdentity": {"arn": "arn:aws:iam::111122223333:user/ana"}'
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [
         ("[7]", "is neither a log file of CloudTrail nor a result of the query for CloudTrail Lake"),
         ('{"Records": [{}]}', "is neither a log file"),
-        ('{"Other": []}', "is neither a log file"),
+        ('{"Other": []}', "entry 1 lacks `eventTime`"),
+        ('{"Records": [{"eventTime": 5}]}', "has the time `5`, which has an unknown form"),
+        (f'{{"Records": [{{"eventTime": "2999-01-01T00:00:00Z", {IDENTITY}}}]}}', "lacks `eventSource`"),
+        (f'{{"eventTime": "2999-01-01T00:00:00Z", {IDENTITY.replace("arn:", "")}}}', "which is no ARN"),
+        ('{"QueryResultRows": [[{"calls": "3"}]]}', "lacks `first`"),
+        ('{"QueryResultRows": [[{"calls": "x", "first": "2999-01-01", "last": null}]]}', "has the time ``"),
     ],
 )
 def test_a_file_of_another_kind_is_named_with_the_page_that_helps(account, tmp_path, content, says):
@@ -288,6 +297,7 @@ def test_a_file_of_another_kind_is_named_with_the_page_that_helps(account, tmp_p
     assert result.exit_code == 1
     assert says in result.stderr
     assert "docs/how-to/prevention.md" in result.stderr
+    assert re.search("[A-Z][a-z]+Error", result.stderr) is None
     assert result.stderr.count("\n") == 1
 
 

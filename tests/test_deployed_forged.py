@@ -242,7 +242,8 @@ def problems(account):
     [function] = [name for name in names if name.startswith("rolewarden-SweepFunction-")]
     answer = sweep.invoke(FunctionName=function, Payload=json.dumps({"step": "doctor"}))
     probes = json.loads(answer["Payload"].read())["probes"]
-    return [probe["message"] for probe in probes if probe["what"] == "central stack" and "message" in probe]
+    found = [probe["message"] for probe in probes if probe["what"] == "central stack" and "message" in probe]
+    return sorted(problem for message in found for problem in message.split("; "))
 
 
 def test_the_sweep_finds_each_part_of_the_stack_that_a_caller_silences(account, may):
@@ -253,25 +254,78 @@ def test_the_sweep_finds_each_part_of_the_stack_that_a_caller_silences(account, 
     events, rule = may("events:PutRule")("events"), named["AlertFunctionSelfRulesAndAlarms"]
     pattern = account.client("events").describe_rule(Name=rule)["EventPattern"]
     events.put_rule(Name=rule, EventPattern=json.dumps({"source": ["nobody.sends.this"]}))
-    assert problems(account) == ["rule AlertFunctionSelfRulesAndAlarms selects other events than its template says"]
-    events.put_rule(Name=rule, EventPattern=pattern)
     may("events:DisableRule")("events").disable_rule(Name=named["EnforceFunctionRoles"])
-    assert problems(account) == ["rule EnforceFunctionRoles is disabled"]
-    account.client("events").enable_rule(Name=named["EnforceFunctionRoles"])
-
     mappings = may("lambda:UpdateEventSourceMapping", "lambda:PutFunctionConcurrency")("lambda")
     mappings.update_event_source_mapping(UUID=named["PublishFunctionAgain"], Enabled=False)
-    assert problems(account) == ["mapping PublishFunctionAgain is disabled, so its function reads no messages"]
-    mappings.update_event_source_mapping(UUID=named["PublishFunctionAgain"], Enabled=True)
-
     function = named["AlertFunction"]
     mappings.put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=0)
-    assert problems(account) == ["the reserved concurrency of AlertFunction is 0, so it does not run"]
-    account.client("lambda").delete_function_concurrency(FunctionName=function)
-
     may("cloudwatch:DisableAlarmActions")("cloudwatch").disable_alarm_actions(AlarmNames=[named["HeartbeatAlarm"]])
-    assert problems(account) == ["alarm HeartbeatAlarm does not notify the topic"]
+    assert problems(account) == [
+        "alarm HeartbeatAlarm does not notify the topic",
+        "mapping PublishFunctionAgain is disabled, so its function reads no messages",
+        "rule AlertFunctionSelfRulesAndAlarms selects other events than its template says",
+        "rule EnforceFunctionRoles is disabled",
+        "the reserved concurrency of AlertFunction is 0, so it does not run",
+    ]
+
+    events.put_rule(Name=rule, EventPattern=pattern)
+    account.client("events").enable_rule(Name=named["EnforceFunctionRoles"])
+    mappings.update_event_source_mapping(UUID=named["PublishFunctionAgain"], Enabled=True)
+    account.client("lambda").delete_function_concurrency(FunctionName=function)
     account.client("cloudwatch").enable_alarm_actions(AlarmNames=[named["HeartbeatAlarm"]])
+    assert problems(account) == []
+
+
+def test_the_sweep_finds_each_part_that_looks_alive_but_has_another_definition(account, may):
+    stack = resources(account.client("cloudformation"))
+    named = {found["LogicalResourceId"]: found["PhysicalResourceId"] for found in stack}
+    topic, key, mapping = named["AlarmTopic"], named["AlarmKey"], named["ReconcileFunctionWork"]
+    [alarm] = account.client("cloudwatch").describe_alarms(AlarmNames=[named["AlertErrorsAlarm"]])["MetricAlarms"]
+    attributes = account.client("sns").get_topic_attributes(TopicArn=topic)["Attributes"]
+
+    metrics = may("cloudwatch:PutMetricAlarm", "cloudwatch:PutAlarmMuteRule")("cloudwatch")
+    given = set(metrics.meta.service_model.operation_model("PutMetricAlarm").input_shape.members)
+    before = {name: value for name, value in alarm.items() if name in given}
+    metrics.put_metric_alarm(**before | {"Threshold": 1e9})
+    schedule = {"Schedule": {"Expression": "cron(0 0 * * *)", "Duration": "PT24H"}}
+    muted = {"AlarmNames": [named["EventsDeadLetterQueueAlarm"]]}
+    metrics.put_alarm_mute_rule(Name="quiet", Rule=schedule, MuteTargets=muted)
+    mappings = may("lambda:UpdateEventSourceMapping")("lambda")
+    nothing = {"Filters": [{"Pattern": '{"body": {"nothing": ["x"]}}'}]}
+    mappings.update_event_source_mapping(UUID=mapping, FilterCriteria=nothing)
+    sns = may("sns:SetTopicAttributes", "sns:PutDataProtectionPolicy")("sns")
+    policy = json.loads(attributes["Policy"])
+    policy["Statement"].append({"Effect": "Deny", "Principal": "*", "Action": "sns:Publish", "Resource": topic})
+    sns.set_topic_attributes(TopicArn=topic, AttributeName="Policy", AttributeValue=json.dumps(policy))
+    may("kms:DisableKey")("kms").disable_key(KeyId=key)
+    assert problems(account) == [
+        "alarm AlertErrorsAlarm has another Threshold than its template",
+        "alarm EventsDeadLetterQueueAlarm is muted by the mute rule quiet",
+        "key AlarmKey is Disabled, so alarms and alerts reach nobody",
+        "mapping ReconcileFunctionWork has another FilterCriteria than its template",
+        "the policy of AlarmTopic is not that of its template, so it may refuse alarms and alerts",
+    ]
+
+    account.client("kms").enable_key(KeyId=key)
+    sns.set_topic_attributes(TopicArn=topic, AttributeName="Policy", AttributeValue=attributes["Policy"])
+    sns.set_topic_attributes(TopicArn=topic, AttributeName="KmsMasterKeyId", AttributeValue="alias/aws/sns")
+    mappings.update_event_source_mapping(UUID=mapping, FilterCriteria={}, FunctionResponseTypes=[])
+    account.client("cloudwatch").delete_alarm_mute_rule(AlarmMuteRuleName="quiet")
+    metrics.put_metric_alarm(**before)
+    assert problems(account) == [
+        "AlarmTopic has another key than AlarmKey, so alarms may not reach it",
+        "mapping ReconcileFunctionWork has another FunctionResponseTypes than its template",
+    ]
+
+    sns.set_topic_attributes(
+        TopicArn=topic, AttributeName="KmsMasterKeyId", AttributeValue=attributes["KmsMasterKeyId"]
+    )
+    mappings.update_event_source_mapping(UUID=mapping, FunctionResponseTypes=["ReportBatchItemFailures"])
+    sns.put_data_protection_policy(ResourceArn=topic, DataProtectionPolicy='{"Statement": []}')
+    assert problems(account) == [
+        "AlarmTopic has a data protection policy, which may refuse or change alarms and alerts"
+    ]
+    sns.put_data_protection_policy(ResourceArn=topic, DataProtectionPolicy="")
     assert problems(account) == []
 
 

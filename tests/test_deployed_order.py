@@ -10,14 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 from rolewarden_local.aws import LocalAws
 from rolewarden_local.emulated._ministack import lambda_svc
-from rolewarden_local.scenes.deploy import STACK, environment
+from rolewarden_local.scenes.deploy import STACK, environment, read_template, sam
 from rolewarden_local.scenes.seed import TRUST, log
-from samtranslator.yaml_helper import yaml_parse
 
+from tests import callers
 from tests.conftest import ROOT
 from tests.deployments import alarms, recipe
 from tests.volume import volume
@@ -25,13 +24,11 @@ from tests.volume import volume
 pytestmark = [pytest.mark.deployed, pytest.mark.volume]
 
 CENTRAL, MEMBER = "111122223333", "222233334444"
-SAM = ROOT / ".venv-sam" / "bin" / "sam"
 Template = dict[str, Any]
 
 
 def client(service: str, region: str, account: str = CENTRAL) -> Any:
-    session = boto3.Session(account, "x", region_name=region)
-    return session.client(service)  # type: ignore[call-overload]
+    return callers.client(service, account, region)
 
 
 @dataclass(frozen=True)
@@ -153,14 +150,14 @@ def prepare(
             where = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
             client("s3", region).create_bucket(Bucket="templates", **where)
             template = tmp_path_factory.mktemp("packaged") / "template.yaml"
-            command: list[str | Path] = [SAM, "package", "--template-file", build / "template.yaml"]
+            command: list[str | Path] = [*sam(ROOT), "package", "--template-file", build / "template.yaml"]
             options: list[str | Path] = ["--output-template-file", template, "--s3-bucket", "templates"]
             ran = subprocess.run(
                 [*command, *options, "--region", region], cwd=ROOT,
                 env=environment(url, region), capture_output=True, text=True, check=False,
             )  # fmt: skip
             assert ran.returncode == 0, ran.stdout + ran.stderr
-            return json.dumps(yaml_parse(template.read_text(encoding="utf-8")))
+            return json.dumps(read_template(template))
 
         def prepared(region: str, *, seed: int = 0) -> tuple[LocalAws, Template]:
             if region not in made:

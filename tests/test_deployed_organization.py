@@ -22,6 +22,7 @@ from rolewarden_local.scenes.deploy import deploy
 from rolewarden_local.scenes.seed import TRUST, log, seed
 from typer.testing import CliRunner
 
+from tests import callers
 from tests.callers import user_with
 from tests.conftest import ROOT, sample
 from tests.deployments import account_findings, alarms, commands, recipe, run
@@ -36,7 +37,7 @@ PARAMETERS = {**recipe("An organization"), "RecheckSeconds": "0"}
 
 
 def client(service, account=CENTRAL, region=HERE):
-    return boto3.client(service, aws_access_key_id=account, aws_secret_access_key="x", region_name=region)
+    return callers.client(service, account, region)
 
 
 def has_attached(account, role, guardrail="no-generative-ai"):

@@ -183,7 +183,7 @@ def test_drills_that_are_heard_leave_no_drift_no_finding_and_no_contest(world):
     for _ in range(5):
         drilled(ground)
         ground.judge()
-    assert kinds(ground) == {"Drill Measured"}
+    assert kinds(ground) == {"Drill Measured", "Guardrails Published"}
     assert ground.world.runtime.recorder.rows(f"{ACCOUNT_ID}/rolewarden-canary", BEGINNING) == []
     assert world.audit(later=timedelta(hours=3))["backfilled"] == 0
 

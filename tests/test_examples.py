@@ -51,7 +51,8 @@ def endpoint():
 @pytest.fixture
 def repository(tmp_path, endpoint):
     """A repository whose last commit loosens the rules, and the environment of a runner with a `gh` that prints."""
-    folder, tools = tmp_path / "repository", tmp_path / "tools"
+    folder, tools, results = tmp_path / "repository", tmp_path / "tools", tmp_path / "results"
+    results.mkdir()
     (folder / RULES).parent.mkdir(parents=True)
     tools.mkdir()
     (tools / "gh").write_text('#!/bin/sh\necho "gh $*" && cat "$5"\n')
@@ -62,6 +63,7 @@ def repository(tmp_path, endpoint):
         **{f"GIT_{who}_{what}": "test@example.com" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
         "COLUMNS": "80",
         "NUMBER": "7",
+        "RUNNER_TEMP": str(results),
     }
 
     def bash(line, **more):
@@ -96,7 +98,8 @@ def test_the_workflow_judges_a_pull_request_and_writes_the_plan_as_a_comment(rep
         "Gained access needs a label": 2,
     }, [ended.stderr for ended in done.values()]
     comment = done["Write both as a comment"].stdout
-    assert comment.startswith("gh pr comment 7 --body-file comment.md\n### rolewarden diff")
+    assert re.match(r"gh pr comment 7 --body-file \S+/results/comment\.md\n", comment)
+    assert "\n### rolewarden diff" in comment
     assert "### rolewarden plan" in comment
     assert "    account 111122223333, us-east-1" in comment
 
@@ -130,11 +133,27 @@ def test_the_workflow_judges_a_pull_request_that_adds_the_file(repository):
 def test_the_workflow_comments_what_it_has_within_the_limit_of_a_comment(repository, plan, tmp_path):
     _, steps = workflow_steps()
     if plan:
-        (tmp_path / "repository/plan.txt").write_text(plan)
+        (tmp_path / "results/plan.txt").write_text(plan)
     done = repository(steps["Write both as a comment"])
     assert done.returncode == 0, done.stderr
     assert ("gh pr comment" in done.stdout) is bool(plan)
     assert len(done.stdout) < 65_536
+
+
+def test_a_file_of_the_pull_request_is_neither_a_result_nor_the_command_that_judges(repository, tmp_path):
+    """A pull request can have a file of each name that the workflow uses, and another wheel."""
+    _, steps = workflow_steps()
+    wheel = "wheels/rolewarden-1.whl"
+    base = repository(
+        f"mkdir wheels && echo base > {wheel} && git add -A && git commit -q -m wheel && git rev-parse HEAD"
+    ).stdout.strip()
+    forged = "before.yaml diff.txt plan.txt comment.md wheels/rolewarden-0.whl"
+    repository(f"for name in {forged} {wheel}; do echo forged > $name; done; git add -A && git commit -q -m forged")
+    (tmp_path / "tools/pipx").write_text('#!/bin/sh\nshift && cat "$@"\n')
+    (tmp_path / "tools/pipx").chmod(0o755)
+    installed = repository(steps["Install Rolewarden"], BASE=base)
+    assert (installed.stdout, installed.stderr) == ("base\n", "")
+    assert repository(steps["Write both as a comment"]).stdout == ""
 
 
 def test_the_hook_refuses_a_file_with_an_error(repository):

@@ -1,5 +1,7 @@
 """Every command has the exit codes of the table, and every `--json` answer has the version of its format."""
 
+import ast
+import errno
 import json
 import os
 import re
@@ -11,12 +13,14 @@ from contextlib import nullcontext
 from enum import Enum
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import get_args, get_type_hints
 
 import pytest
 from rolewarden_cli import connect, options
 from rolewarden_cli.answers import FORMAT_VERSION
 from rolewarden_cli.commands import COMMANDS, ExitCode
+from rolewarden_cli.commands import compile as compile_command
 from rolewarden_cli.main import app
 from typer.main import get_group
 from typer.testing import CliRunner, Result
@@ -178,6 +182,20 @@ def test_without_a_local_aws_that_runs_it_is_one_line_and_exit_code_1(world, mon
     assert line.endswith("start one with `make local`")
 
 
+def test_every_recommended_target_of_the_makefile_is_where_a_wheel_recommends_a_checkout():
+    named = set()
+    for path in (ROOT / "cli" / "rolewarden_cli").rglob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        docs = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        texts = (node for node in ast.walk(tree) if isinstance(node, ast.Constant) and id(node) not in docs)
+        named |= {path.name for node in texts if "`make " in str(node.value)}
+    assert named == {"shipped.py", "connect.py"}  # In connect.py, it is the help of --local.
+    code = "from pathlib import Path; Path.is_dir = lambda _: True; from rolewarden_cli import shipped; "
+    code += "print(shipped.START_LOCAL)"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said.strip() == "start one with `make local` in a checkout of the project"
+
+
 @pytest.mark.parametrize("name", sorted({*ON_AN_ACCOUNT} - ON_A_STACK - {"diff"}))  # `diff` reads files first
 def test_a_command_that_needs_no_stack_works_on_a_local_aws_of_its_own(world, monkeypatch, tmp_path, name):
     monkeypatch.chdir(tmp_path)
@@ -262,3 +280,27 @@ def test_help_imports_no_command():
     )
     said = subprocess.check_output([sys.executable, "-c", program], text=True)
     assert said.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--version"], ["--help"], ["check", str(RULES)], ["compile", str(RULES)]], ids=str
+)
+def test_a_full_disk_is_one_line_and_a_reader_that_has_gone_is_none(arguments):
+    with open("/dev/full", "w") as full:  # noqa: PTH123 - a device
+        result = subprocess.run([ROLEWARDEN, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert result.stderr.startswith("rolewarden: cannot write the output: No space left on device: ")
+    assert (result.returncode, result.stderr.count("\n")) == (1, 1)
+    reader, writer = os.pipe()
+    os.close(reader)
+    gone = subprocess.run([ROLEWARDEN, *arguments], stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (gone.returncode, gone.stderr) == (1, "")
+
+
+def test_a_file_that_no_command_expects_to_fail_is_named_without_a_traceback(monkeypatch):
+    def fails(*_):
+        raise PermissionError(errno.EACCES, "Permission denied", "some.file")
+
+    monkeypatch.setattr(compile_command, "CheckedFile", SimpleNamespace(at=fails))
+    result = run("compile", str(RULES))
+    assert "some.file: cannot be used: Permission denied: " in failed("compile", result)

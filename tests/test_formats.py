@@ -16,8 +16,8 @@ from rolewarden_cli.access import AccessEntry
 from rolewarden_cli.finding_rows import FindingRow, findings_text
 from rolewarden_cli.formats import Format
 from rolewarden_cli.main import app
-from rolewarden_cli.ocsf import finding_id, ocsf_event
-from rolewarden_cli.report.model import Finding, FindingKind
+from rolewarden_cli.ocsf import RESOURCE_TYPES, finding_id, ocsf_event
+from rolewarden_cli.report.model import Finding, FindingKind, ResourceKind
 from rolewarden_cli.sarif import SarifLevel, SarifResult, sarif_text
 from rolewarden_local.scenes.seed import TRUST
 from typer.testing import CliRunner
@@ -101,8 +101,13 @@ def valid(schema: dict[str, Any], document: Any) -> bool:
     return not list(Draft202012Validator(schema).iter_errors(document))
 
 
-def finding(about: str = "role Canvas", kind: FindingKind = FindingKind.DRIFTED, why: str = "why") -> Finding:
-    return Finding(about, kind, why, "do this", "aside", "111122223333")
+def finding(
+    name: str = "Canvas",
+    kind: FindingKind = FindingKind.DRIFTED,
+    why: str = "why",
+    resource: ResourceKind = ResourceKind.ROLE,
+) -> Finding:
+    return Finding(resource, name, kind, why, "do this", "aside", "111122223333")
 
 
 @pytest.mark.parametrize("kind", FindingKind)
@@ -121,25 +126,20 @@ def test_the_rules_for_an_event_reject_one_without_a_required_key(key: str) -> N
     assert not valid(OCSF_EVENT, event)
 
 
-@pytest.mark.parametrize(
-    ("about", "kind", "name"),
-    [
-        ("role Canvas", "AWS::IAM::Role", "Canvas"),
-        ("policy no-ai", "AWS::IAM::ManagedPolicy", "no-ai"),
-        ("user profile research/rosa", "AWS::SageMaker::UserProfile", "research/rosa"),
-        ("domain research", "AWS::SageMaker::Domain", "research"),
-        ("account 111122223333", "AWS::Organizations::Account", "111122223333"),
-    ],
-)
-def test_the_resource_of_an_event_has_its_type(about: str, kind: str, name: str) -> None:
-    [resource] = ocsf_event(finding(about), NOW)["resources"]
-    assert (resource["type"], resource["name"]) == (kind, name)
+@pytest.mark.parametrize("resource", ResourceKind)
+@pytest.mark.parametrize("name", ["Canvas", "user profile x", "role role"])
+def test_the_resource_of_an_event_has_its_type_whatever_its_name(resource: ResourceKind, name: str) -> None:
+    found = finding(name, resource=resource)
+    [one] = ocsf_event(found, NOW)["resources"]
+    assert (one["type"], one["name"]) == (RESOURCE_TYPES[resource], name)
+    assert one["uid"] == (name if resource is ResourceKind.ACCOUNT else f"111122223333/{name}")
+    assert found.about == f"{resource.value} {name}"
 
 
 def test_the_same_finding_has_the_same_identifier_at_any_time_and_another_one_has_another() -> None:
     one, later = (ocsf_event(finding(why=why), at) for why, at in (("a", NOW), ("b", NOW.replace(year=2028))))
     assert one["finding_info"]["uid"] == later["finding_info"]["uid"]
-    others = [finding("role Other"), finding(kind=FindingKind.UNENFORCEABLE), finding(kind=FindingKind.UNREAD)]
+    others = [finding("Other"), finding(kind=FindingKind.UNENFORCEABLE), finding(kind=FindingKind.UNREAD)]
     assert len({finding_id(each) for each in (finding(), *others)}) == 4
 
 
@@ -244,6 +244,14 @@ def test_a_format_and_an_option_for_something_else_are_one_line(
     assert (result.exit_code, result.stdout) == (1, "")
     assert says in result.stderr
     assert not Path("r.csv").exists()
+
+
+def test_a_text_of_a_file_is_no_link_in_a_result() -> None:
+    """A viewer of SARIF makes a link of this form, with the text in the brackets in place of the address."""
+    message = "`[approved](https://evil.example)` is not a model ID"
+    result = SarifResult("check/error", SarifLevel.ERROR, message, Path("guardrails.yaml"), 1)
+    [found] = json.loads(sarif_text([result]))["runs"][0]["results"]
+    assert found["message"]["text"] == "`[approved] (https://evil.example)` is not a model ID"
 
 
 def test_a_result_keeps_its_fingerprint_when_its_line_moves() -> None:

@@ -156,7 +156,10 @@ def dense(policy):
 @pytest.mark.parametrize("region", ["us-gov-west-1", "ap-southeast-1"])
 def test_the_largest_stack_is_within_the_limits_of_every_service(region):
     template = in_full(region)
-    stacks = [template, *(forwarder(template, name, "222222222222", region) for name in ("Forwarders", "Members"))]
+    stacks = [
+        template,
+        *(forwarder(template, name, "222222222222", region, LONGEST_STACK) for name in ("Forwarders", "Members")),
+    ]
     for stack in stacks:
         wrong = [
             (logical, found)

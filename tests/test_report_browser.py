@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import expect, sync_playwright
 from rolewarden.verdicts import Verdict
 from rolewarden_cli.report import render
+from rolewarden_cli.report.model import WORST
 
 from tests.reports import changed, example, generated, of_several, planned
 
@@ -147,6 +148,41 @@ def test_rows_can_be_sorted_within_their_domain(page):
     assert roles() == sorted(before) != before
     page.locator("#sort").select_option("subject")
     assert roles() == before
+
+
+def test_rows_sorted_by_verdict_begin_with_the_worst_in_the_order_of_the_report(opened):
+    whole = generated(5, 4)
+    rows = tuple(replace(row, domain_id="d-one", domain_name="one") for row in whole.accounts[0].access.rows)
+    roles = [row.role for row in rows]
+    verdicts = dict(zip(roles, WORST, strict=True))
+    plan = replace(whole.accounts[0].plan, roles=tuple(planned(role, verdicts[role]) for role in roles))
+    access = replace(whole.accounts[0].access, rows=rows)
+    page = opened(changed(whole, access=access, plan=plan), viewport={"width": 1280, "height": 900})
+    page.locator("#sort").select_option("verdict")
+    shown = page.locator("#matrix tbody tr:not(.domain) td:nth-child(3)").all_text_contents()
+    assert [one.strip() for one in shown] == [verdict.value for verdict in reversed(WORST)]
+
+
+OVER = """() => {
+  const heads = [...document.querySelectorAll('#matrix .family')].filter((one) => one.getClientRects().length);
+  const names = heads.map((one) => one.querySelector('span'));
+  const over = names.filter((one, n) => one.getBoundingClientRect().right > heads[n].getBoundingClientRect().right + 1);
+  const edge = document.querySelector('.matrix').getBoundingClientRect().right;
+  const domains = [...document.querySelectorAll('#matrix tr.domain th')];
+  const right = (one) => one.getBoundingClientRect().right;
+  const cut = domains.filter((one) => right(one) > edge + 1 || one.scrollWidth > one.clientWidth);
+  return [...over, ...cut].map((one) => one.textContent);
+}"""
+"""The heads of families that cover the next one, and the names of domains that go on outside of the matrix."""
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_long_names_stay_within_the_heads_of_the_matrix(opened, width):
+    whole = generated(8, 3)
+    rows = tuple(replace(row, domain_name="d" * 63) for row in whole.accounts[0].access.rows)
+    report = changed(whole, access=replace(whole.accounts[0].access, rows=rows))
+    page = opened(report, viewport={"width": width, "height": 844})
+    assert page.evaluate(OVER) == []
 
 
 def test_a_cell_shows_its_decision_with_the_statement(page, report):

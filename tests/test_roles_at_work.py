@@ -452,10 +452,19 @@ def own_parts(staff, template):
     # A sweep reads subscriptions only if the stack has had one for days. Without the parameter AlarmEmail, it has none.
     subscription = next(iter(stack["_resources"].values())) | {"ResourceType": "AWS::SNS::Subscription"}
     stack["_resources"]["AlarmTopicMail"] = subscription | {"LogicalResourceId": "AlarmTopicMail"}
-    # The rules of this world have no targets, and it has no alarms.
+    stack["_resources"]["AlarmKey"]["PhysicalResourceId"] = "AlarmKey"
+    for logical, found in stack["_resources"].items():
+        if found["ResourceType"] == "AWS::Lambda::Function" and logical != "EnforceFunction":
+            put_function((), logical)
+    # The rules of this world have no targets, its topic has no policy, and it has no alarms.
     problems = dict(staff.function("Sweep").sweeper.parts.problems())
     assert "does not send to" in problems["EnforceFunctionRoles"]
-    assert "no confirmed subscription" in problems["AlarmTopic"]
+    assert "no confirmed mail subscription" in problems["AlarmTopic"]
+    topic = stack["_resources"]["AlarmTopic"]["PhysicalResourceId"]
+    boto3.client("sns").subscribe(TopicArn=topic, Protocol="email", Endpoint="ops@example.com")
+    staff.world.aws.confirm_subscriptions()
+    problems = dict(staff.function("Sweep").sweeper.parts.problems())
+    assert "the policy of AlarmTopic" in problems["AlarmTopic"]
     assert any("alarm" in problem for problem in problems.values())
     staff.stack_is("UPDATE_COMPLETE")
 

@@ -13,7 +13,7 @@ from rolewarden import MEMBER_ROLES
 
 from tests.conftest import ROOT, sample
 from tests.patterns import matching
-from tests.stacks import ACCOUNT, CANARY, DELETIONS, MEMBER, NOT_APART, forwarder_of_whole, instance, made, whole
+from tests.stacks import ACCOUNT, CANARY, DELETIONS, ID, MEMBER, NOT_APART, forwarder_of_whole, instance, made, whole
 from tests.tampering import ALARM, KEY, LAMBDA, RULE, STACK, SUBSCRIPTION, queue, record, rules
 
 pytestmark = pytest.mark.long
@@ -203,7 +203,7 @@ FORWARDED = [
     *on("cloudformation", "DeleteStack ExecuteChangeSet SetStackPolicy UpdateStack UpdateTerminationProtection",
         {"stackName": instance("members")}),
     *on("cloudformation", "DeleteStack",
-        {"stackName": f"arn:aws:cloudformation:us-east-1:{MEMBER}:stack/{instance('members')}/1f357b5b"}),
+        {"stackName": f"arn:aws:cloudformation:us-east-1:{MEMBER}:stack/{instance('members')}/{ID}"}),
     *on("cloudtrail", "DeleteTrail StopLogging UpdateTrail", {"name": "management"}),
     *on("cloudtrail", "PutEventSelectors", {"trailName": "management"}),
     *[move for name in (*sorted(MEMBER_ROLES), "rolewarden-forward-us-east-1") for move in

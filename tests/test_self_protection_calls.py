@@ -17,7 +17,7 @@ from rolewarden import own_operations
 from rolewarden_cli.protect import Protection
 
 from tests.patterns import matching
-from tests.stacks import ACCOUNT, MEMBER, deployed, forwarder_of_whole, instance, translated, whole
+from tests.stacks import ACCOUNT, ID, MEMBER, deployed, forwarder_of_whole, instance, translated, whole
 from tests.tampering import ALARM, KEY, LAMBDA, RULE, STACK, SUBSCRIPTION, queue, record, rules
 
 pytestmark = pytest.mark.long
@@ -256,7 +256,7 @@ def test_every_call_that_can_change_one_of_our_resources_matches_one_rule_or_has
     assert missed == []
 
 
-MEMBER_STACK = f"arn:aws:cloudformation:us-east-1:{MEMBER}:stack/{instance('members')}/1f357b5b"
+MEMBER_STACK = f"arn:aws:cloudformation:us-east-1:{MEMBER}:stack/{instance('members')}/{ID}"
 NOT_IN_THE_SCP = {
     "StartMessageMoveTask": "operators redrive messages, and cannot send to a work queue",
     "RemoveRoleFromInstanceProfile": "IAM authorizes it on the instance profile",

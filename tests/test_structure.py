@@ -45,12 +45,12 @@ VERBS = frozenset(
     add announce answer ask attach audit backfill beat begin bind bring build check claim clear collect compare
     compile complete confirm connect create delete deny deploy describe detach do drop emit enable end
     enforce enter evaluate expect
-    extend fail fill finish fix follow forget format forward give ignore import install invoke keep leave lend let limit
-    list
+    extend fail fill finish fix follow forget format forward give ignore import install invoke keep kill leave lend
+    let limit list
     log make mark move name need note notify observe open order organize pass play prepare press print publish
     put raise read record refresh refuse register remake remediate remember remove rename replace report require
     reset resolve restart restore retire run say schedule send serve set show sign start stop sum swap sweep
-    take translate trigger undo validate verify wait warn write
+    take terminate translate trigger undo validate verify wait warn write
     """.split()  # noqa: SIM905 - a list with a line for each verb would be a page
 )
 """The verbs in names of functions that act. Add a verb if none of these describes a new function."""

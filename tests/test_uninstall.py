@@ -1,11 +1,16 @@
 """`rolewarden detach --all` removes what a deleted stack left, and nothing else."""
 
+import signal
+
 import boto3
 import pytest
+from rolewarden.aws import Aws
 from rolewarden.canary import CANARY_ROLE
 from rolewarden.policies import DESCRIPTION, policy_arn
 from rolewarden_cli.account import OperatorCalls
+from rolewarden_cli.main import app
 from rolewarden_local.aws import ACCOUNT_ID
+from typer.testing import CliRunner
 
 from tests.answers import wrong
 from tests.commands import json_answer, rolewarden
@@ -125,3 +130,29 @@ def test_options_that_conflict_are_one_line(left, arguments, says):
     result = rolewarden("detach", *arguments)
     assert (result.exit_code, result.stdout) == (1, "")
     assert says in result.stderr
+
+
+def test_ctrl_c_stops_after_the_current_role_and_the_output_names_what_was_done(left, monkeypatch):
+    detached = []
+    detach = Aws.detach
+
+    def press(self, role, *arguments, **more):
+        detached.append(role)
+        signal.raise_signal(signal.SIGINT)
+        return detach(self, role, *arguments, **more)
+
+    monkeypatch.setattr(Aws, "detach", press)
+    result = rolewarden("detach", "--all", "--delete-policies", "--yes")
+    assert (result.exit_code, len(detached)) == (2, 1)
+    assert f"{detached[0]}  - none" in result.stdout
+    assert "not done: what comes after these roles, because you stopped the command" in result.stdout
+    assert "0 policies deleted" in result.stdout
+    assert "none" in left.listed_policies()
+
+
+def test_no_note_names_a_file_with_rules_which_the_command_does_not_read(left, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    result = CliRunner().invoke(app, ["detach", "--all", "--local"], env={"COLUMNS": "80"})
+    assert "no policy of Rolewarden" in result.stdout or "--delete-policies" in result.stdout
+    assert "guardrails.yaml" not in result.stderr

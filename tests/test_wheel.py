@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from rolewarden_cli.init import stack_files
 from rolewarden_cli.rules import DEFAULT_FILE
 from rolewarden_local.aws import ACCOUNT_ID, REGION, LocalAws
 from rolewarden_local.scenes.account import waited
-from rolewarden_local.scenes.deploy import environment
+from rolewarden_local.scenes.deploy import environment, sam
 from rolewarden_local.scenes.seed import seed
 
 from tests.callers import call_model
@@ -160,8 +161,11 @@ def test_the_tutorial_of_the_first_week_works_from_an_empty_folder_to_the_enforc
     variables = {
         **environment(url, REGION),
         "SAM_CLI_POLL_DELAY": "3",  # Each question after the progress costs CPU time.
-        "PATH": f"{installed.bin}:{ROOT / '.venv-sam' / 'bin'}:{os.environ['PATH']}",
+        "PATH": f"{installed.bin}:{os.environ['PATH']}",
     }
+    command = installed.bin / "sam"
+    command.write_text(f'#!/bin/sh\nexec {shlex.join(sam(ROOT))} "$@"\n')
+    command.chmod(0o755)
     (tmp_path / installed.wheel.name).symlink_to(installed.wheel)
     outputs, deployed = {}, 0
 

@@ -158,7 +158,7 @@ def test_a_text_that_expands_without_limit_is_rejected_immediately(text: str) ->
     assert time.perf_counter() - began < 1
 
 
-@pytest.mark.parametrize("opening", ["[", "{a: ", "- "])
+@pytest.mark.parametrize("opening", ["[", "{a: ", "- ", "? ", "? [", "{? {? "])
 def test_deep_nesting_is_rejected_and_the_message_has_the_maximum(opening: str) -> None:
     message = f"nested deeper than {DEEPEST} levels: remove the excess brackets"
     with pytest.raises(YamlTextError, match=message) as raised:

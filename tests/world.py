@@ -200,7 +200,7 @@ class World(Assembled):
         if afresh:
             self._protect()
             return self
-        return self._once("protected", self._protect)
+        return self.once("protected", self._protect)
 
     def _protect(self) -> None:
         for binding in list(self.bindings.all()):
@@ -210,9 +210,9 @@ class World(Assembled):
 
     def swept(self) -> Self:
         """Sweep and process the messages, before anything else is done in this World. The functions are cold then."""
-        return self._once("swept", self.sweep)
+        return self.once("swept", self.sweep)
 
-    def _once(self, name: str, step: Callable[[], object]) -> Self:
+    def once(self, name: str, step: Callable[[], object]) -> Self:
         """Take a step, or restore the account of another World after it.
 
         Nothing may have been done yet in this World, and the other one had the same rules and settings. The functions

@@ -140,7 +140,7 @@ class AlarmState(NamedTuple):
 
 
 class StackInstance(NamedTuple):
-    """A stack of a StackSet: its place, the status of its last operation, and the reason for it."""
+    """A stack of a StackSet: its place, the status of its last operation or of the stack, and the reason for it."""
 
     account: str
     region: str
@@ -545,12 +545,20 @@ class OperatorCalls:
                 StackInstance(
                     found["Account"],
                     found["Region"],
-                    found.get("StackInstanceStatus", {}).get("DetailedStatus") or found["Status"],
+                    _instance_status(found["Status"], found.get("StackInstanceStatus", {}).get("DetailedStatus", "")),
                     found.get("StatusReason", ""),
                 )
                 for page in pages
                 for found in page["Summaries"]
             )
+
+
+def _instance_status(status: str, detailed: str) -> str:
+    """The status of a stack instance: that of its last operation, unless the stack is out of date nevertheless.
+
+    An operation that only detects drift succeeds also on a stack that an earlier operation did not update.
+    """
+    return status if detailed in {"", "SUCCEEDED"} else detailed
 
 
 def _context_entry(key: str, value: str | bool | Sequence[str]) -> dict[str, Any]:

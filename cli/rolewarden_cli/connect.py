@@ -29,7 +29,7 @@ from rolewarden.record import metrics
 from rolewarden_cli.account import DeployedStack, OperatorCalls
 from rolewarden_cli.local import staged_account
 from rolewarden_cli.notes import note
-from rolewarden_cli.shipped import here_or_shipped
+from rolewarden_cli.shipped import START_LOCAL, here_or_shipped
 
 AWS = "AWS"
 """The place of an account that is not on a local AWS."""
@@ -151,7 +151,7 @@ class Connection:
     @property
     def _no_stack(self) -> str:
         if self.is_staged:
-            return "no local AWS is running, and this command needs a deployed stack: start one with `make local`"
+            return f"no local AWS is running, and this command needs a deployed stack: {START_LOCAL}"
         name, region = self.stack_name, self.aws.region
         return (
             f"stack `{name}` does not exist in {region}: give its name (--stack) and region (--region); "
@@ -181,6 +181,13 @@ def of_an_account(command: Callable[..., None]) -> Callable[..., None]:
     return _with_options_of_where(command, lambda _where, _options: True)
 
 
+def of_an_account_with(
+    *, reads_rules: Callable[[dict[str, Any]], bool]
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """As `of_an_account`, for a command that reads guardrails.yaml only with some options."""
+    return lambda command: _with_options_of_where(command, lambda _where, _options: True, reads_rules=reads_rules)
+
+
 def of_an_account_if(
     wanted: Callable[[Where, dict[str, Any]], bool], *, hint: str = ""
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -192,7 +199,10 @@ def of_an_account_if(
 
 
 def _with_options_of_where(
-    command: Callable[..., None], wanted: Callable[[Where, dict[str, Any]], bool], hint: str = ""
+    command: Callable[..., None],
+    wanted: Callable[[Where, dict[str, Any]], bool],
+    hint: str = "",
+    reads_rules: Callable[[dict[str, Any]], bool] = lambda _: True,
 ) -> Callable[..., None]:
     own = inspect.signature(command, eval_str=True)
     hints = get_type_hints(Where, include_extras=True)
@@ -207,7 +217,7 @@ def _with_options_of_where(
         with quiet(), _with_hint(hint), connected(where) as connection:
             if where.local:
                 note(connection.place)
-            if connection.is_staged and "guardrails" in options:
+            if connection.is_staged and "guardrails" in options and reads_rules(options):
                 options["guardrails"] = here_or_shipped(options["guardrails"])
             command(connection, **options)
 
@@ -260,8 +270,18 @@ class _LockedSession(boto3.Session):
     def client(self, *arguments: Any, **settings: Any) -> Any:
         """A client, made while no other thread makes one."""
         make: Any = super().client
-        with self._making:
-            return make(*arguments, **settings)
+        try:
+            with self._making:
+                return make(*arguments, **settings)
+        except ValueError as error:  # Botocore raises it for an endpoint that is no URL.
+            raise NoConnectionError(
+                f"cannot reach AWS: {_plain(error)}: correct AWS_ENDPOINT_URL or endpoint_url in your AWS configuration"
+            ) from error
+
+
+def _plain(error: Exception) -> str:
+    """The message of a library without its full stop, because a recommended action follows."""
+    return str(error).rstrip(".")
 
 
 def _session(where: Where) -> boto3.Session:
@@ -269,8 +289,10 @@ def _session(where: Where) -> boto3.Session:
         session = _LockedSession(profile_name=where.profile or None, region_name=next(iter(where.regions), None))
         known = session.region_name
         found = session.get_credentials()
-    except BotoCoreError as error:
-        raise NoConnectionError(f"{error}: list your profiles with `aws configure list-profiles`") from error
+    except (BotoCoreError, ValueError, OSError) as error:
+        raise NoConnectionError(
+            f"cannot read the AWS configuration: {_plain(error)}: list your profiles with `aws configure list-profiles`"
+        ) from error
     if found is None:
         raise NoConnectionError("AWS credentials are missing: give --profile, or --local for the local AWS")
     if not known:
@@ -312,7 +334,7 @@ def _connection(session: boto3.Session, where: Where, *, place: str = AWS, is_st
         raise NoConnectionError(f"cannot use {caller}: {refused}: check --profile and --assume-role") from refused
     except RetryLater as error:
         raise NoConnectionError(
-            f"cannot reach AWS: {error}: check your network and AWS_ENDPOINT_URL, then run the command again"
+            f"cannot reach AWS: {_plain(error)}: check your network and AWS_ENDPOINT_URL, then run the command again"
         ) from error
     physical = {logical: name for logical, _, name in stack.resources} if stack else {}
     if stack is None and where.local and not is_staged and calls.has_table("BindingsTable"):

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderableType
+from rich.containers import Lines
 from rich.live import Live
+from rich.measure import Measurement
 from rich.padding import Padding
-from rich.segment import Segment
+from rich.segment import Segment, Segments
+from rich.style import Style
+from rich.table import Table
 from rich.text import Text
 from rolewarden.plaintext import visible
 from rolewarden.verdicts import RECOMMENDATIONS, Outcome
@@ -40,7 +47,15 @@ class VisibleConsole(Console):
     """A console that makes each text visible (`rolewarden.plaintext`), wherever a table or a group contains it.
 
     A text with a line feed stays on one line. Use `lines` for more lines, so that only the program begins a line.
+
+    A line breaks between words only. A word that is longer than the line, such as an ARN, stays whole, so that people
+    can copy it and programs can find it. For the same reason, no cell of a table is cut. `cuts` is for a thing that
+    moves, which must not be wider than the terminal.
     """
+
+    def __init__(self, *, cuts: bool = False, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._cuts = cuts
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """Render a text, or a thing that contains texts. Rich calls this for each text in the thing."""
@@ -48,7 +63,57 @@ class VisibleConsole(Console):
             renderable = Text(visible(renderable))
         elif isinstance(renderable, Text):
             renderable = visible_text(renderable)
+        options = options or self.options
+        if isinstance(renderable, Text) and not self._cuts:
+            renderable = self._in_whole_words(renderable, options)
+        elif isinstance(renderable, Table) and not self._cuts:
+            options = self._wide_enough(renderable, options)
         return super().render(renderable, options)
+
+    def _wide_enough(self, table: Table, options: ConsoleOptions) -> ConsoleOptions:
+        """The options with the least width at which the table loses no word: its own, or one beyond the terminal."""
+        natural = Measurement.get(self, options.update_width(_UNBOUNDED), table)
+        if natural.maximum <= options.max_width:
+            return options
+
+        def words(width: int) -> Counter[str]:
+            segments = super(VisibleConsole, self).render(table, options.update_width(width))
+            return Counter("".join(segment.text for segment in segments).split())
+
+        widths = (options.max_width, max(options.max_width, natural.minimum), natural.maximum)
+        whole = words(natural.maximum)
+        return options.update_width(next(width for width in widths if words(width) == whole))
+
+    def _in_whole_words(self, text: Text, options: ConsoleOptions) -> Text:
+        found, width = Lines(), options.max_width
+        for line in text.split(allow_blank=True):
+            found.extend([line] if options.no_wrap or text.no_wrap else line.divide(_breaks(line.plain, width)))
+        if len(found) > 1:
+            for line in found:
+                line.rstrip()
+        found.justify(self, width, justify=text.justify or options.justify or "default", overflow="ignore")
+        whole = Text("\n", no_wrap=True, overflow="ignore", end=text.end).join(found)
+        whole.end = text.end
+        return whole
+
+    def render_lines(
+        self,
+        renderable: RenderableType,
+        options: ConsoleOptions | None = None,
+        *,
+        style: Style | None = None,
+        pad: bool = True,
+        new_lines: bool = False,
+    ) -> list[list[Segment]]:
+        """Render a thing as lines. A table calls this for each cell. No line is cut."""
+        if self._cuts:
+            return super().render_lines(renderable, options, style=style, pad=pad, new_lines=new_lines)
+        options = options or self.options
+        found = list(Segment.split_lines(Segment.apply_style(self.render(renderable, options), style)))
+        if pad:
+            length = [max(options.max_width, Segment.get_line_length(line)) for line in found]
+            found = [Segment.adjust_line_length(line, to, style) for line, to in zip(found, length, strict=True)]
+        return [[*line, Segment.line()] for line in found] if new_lines else found
 
     def render_str(self, text: str, **settings: Any) -> Text:
         """Make a `Text` of a text. Rich also calls this to measure the text."""
@@ -56,6 +121,7 @@ class VisibleConsole(Console):
 
     def print(self, *objects: Any, **settings: Any) -> None:
         """Print things. No line of theirs ends with blanks, which rich adds to fill a column."""
+        settings.setdefault("crop", self._cuts)
         super().print(*(objects if len(objects) != 1 else [_Trimmed(objects[0])]), **settings)
 
 
@@ -80,6 +146,22 @@ def _without_trailing_blanks(line: Sequence[Segment]) -> list[Segment]:
             return [*kept[:-1], Segment(text, kept[-1].style)]
         kept.pop()
     return kept
+
+
+_UNBOUNDED = 100_000
+"""A width that no line has."""
+
+_WORD = re.compile(r"\s*\S+\s*")
+
+
+def _breaks(text: str, width: int) -> Iterator[int]:
+    """The places in a text at which a line of this width breaks, each before a word."""
+    used = 0
+    for word in _WORD.finditer(text):
+        if used and used + cell_len(word[0].rstrip()) > width:
+            yield word.start()
+            used = 0
+        used += cell_len(word[0])
 
 
 def visible_text(text: Text) -> Text:
@@ -109,6 +191,11 @@ def console(*, stderr: bool = False, soft_wrap: bool = False) -> Console:
     return VisibleConsole(highlight=False, stderr=stderr, emoji=False, markup=False, soft_wrap=soft_wrap)
 
 
+def _live_console() -> Console:
+    """A console on standard error for a thing that moves."""
+    return VisibleConsole(cuts=True, highlight=False, stderr=True, emoji=False, markup=False)
+
+
 @contextmanager
 def progress() -> Iterator[Callable[[str, int, int], None]]:
     """Show progress bars on standard error while the block runs, if standard error is a terminal."""
@@ -123,7 +210,7 @@ def progress() -> Iterator[Callable[[str, int, int], None]]:
         BarColumn(complete_style="cyan", finished_style="cyan"),
         MofNCompleteColumn(),
     )
-    with Progress(*columns, console=console(stderr=True), transient=True) as bars:
+    with Progress(*columns, console=_live_console(), transient=True) as bars:
         tasks: dict[str, TaskID] = {}
 
         def show(step: str, done: int, total: int) -> None:
@@ -140,7 +227,7 @@ def moving() -> Iterator[Callable[[RenderableType], None] | None]:
     if not sys.stderr.isatty():
         yield None
         return
-    with Live(console=console(stderr=True), transient=True, refresh_per_second=4) as live:
+    with Live(console=_live_console(), transient=True, refresh_per_second=4) as live:
         yield live.update
 
 
@@ -162,6 +249,26 @@ def lines(*texts: str | Text) -> Group:
 def indented(content: RenderableType, by: int) -> Padding:
     """The content with `by` spaces before each of its lines."""
     return Padding(content, (0, 0, 0, by), expand=False)
+
+
+class Labelled:
+    """A text after a label. Each further line of the text begins below its first one."""
+
+    def __init__(self, label: str | Text, text: str | Text, width: int) -> None:
+        """`width`: the number of columns for the label and the blanks after it."""
+        self._label = label if isinstance(label, Text) else Text(label)
+        self._text, self._width = text, width
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        width = max(1, options.max_width - self._width)
+        first, *more = console.render_lines(self._text, options.update_width(width), pad=False)
+        label = self._label.copy()
+        label.pad_right(self._width - cell_len(label.plain))
+        label.end = ""
+        yield label
+        yield Segments([*first, Segment.line()])
+        for line in more:
+            yield Segments([Segment(" " * self._width), *line, Segment.line()])
 
 
 def few(names: Sequence[str], most: int = FEW_NAMES, *, of: int = 0) -> str:

@@ -21,6 +21,7 @@ from rolewarden_cli.connect import Connection
 from rolewarden_cli.enforce import exemptions_of, recorder_of
 from rolewarden_cli.inventory import Inventory, Progress, ignore_progress
 from rolewarden_cli.plan import Plan, ours
+from rolewarden_cli.suggestions import no_such_role
 
 DETACH_COMMAND = "rolewarden detach"
 """The name of the cause in the history."""
@@ -59,6 +60,10 @@ class Detached:
     left: tuple[str, ...]
 
 
+STOPPED = "what comes after these roles, because you stopped the command"
+"""The line of a result whose command the user stopped."""
+
+
 def read(
     connection: Connection, rules: Rules, progress: Progress = ignore_progress, *, known: Inventory | None = None
 ) -> Inventory:
@@ -84,7 +89,7 @@ def surplus(found: Inventory, plan: Plan, only: Collection[str] = (), *, observe
         )
     if unknown := sorted(set(only) - found.roles.keys()):
         raise NothingReadError(
-            f"account {found.account} has no role `{unknown[0]}`: list the roles with `rolewarden plan --all`"
+            f"{no_such_role(found.account, unknown[0], found.roles)}: list the roles with `rolewarden plan --all`"
         )
     wanted = [role for role in plan.roles if role.detachable and (not only or role.outcome.role in only)]
     roles = {role.outcome.role: role.detachable for role in wanted}
@@ -115,11 +120,14 @@ def detach_surplus(
     rules: Rules,
     today: Callable[[], date],
     progress: Progress = ignore_progress,
+    *,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Detached:
     """Detach the policies of `planned`, role by role, and delete the policies that are then unused.
 
-    SageMaker, IAM and the stack's rules are read again before each role. A role keeps each policy that it
-    needs by then, and keeps all of its policies if it lacks one.
+    After `stop` returns True, the function changes no further role and no policy. SageMaker, IAM and the stack's rules
+    are read again before each role. A role keeps each policy that it needs by then, and keeps all of its policies if it
+    lacks one.
     """
     aws, recorder = connection.writer, recorder_of(connection)
     # Under `surplus: keep`, the stack does not detach by itself. Here the operator requests it.
@@ -135,6 +143,8 @@ def detach_surplus(
     done: dict[str, tuple[str, ...]] = {}
     left: list[str] = []
     for number, (role, policies) in enumerate(planned.roles.items()):
+        if stop():
+            break
         progress("roles", number, len(planned.roles))
         try:
             found = read(connection, rules, known=found)
@@ -151,7 +161,7 @@ def detach_surplus(
             left.append(f"{role}: {result['waits']}: run `rolewarden enforce` first")
     progress("roles", len(planned.roles), len(planned.roles))
     deleted = []
-    for policy in planned.policies:
+    for policy in () if stop() else planned.policies:
         try:
             result = detacher(found).retire(connection.account, policy)
         except (Refused, RetryLater) as error:
@@ -161,4 +171,6 @@ def detach_surplus(
             deleted.append(policy)
         else:
             left.append(f"policy {policy}: {result.get('waits', 'a guardrail needs it')}")
+    if stop():
+        left.append(STOPPED)
     return Detached(planned.account, planned, done, tuple(deleted), tuple(left))

@@ -32,6 +32,9 @@ QUEUE, FUNCTION, STACK_SET = "AWS::SQS::Queue", "AWS::Lambda::Function", "AWS::C
 STATUSES = {"SUCCEEDED", "CURRENT"}
 """The statuses of a stack instance whose last operation succeeded (CloudFormation API Reference, StackInstance)."""
 
+OF_STACK = {"OUTDATED", "INOPERABLE"}
+"""The statuses of a stack that an operation did not update or delete."""
+
 RUNNING = {"PENDING", "RUNNING"}
 """The statuses of a stack instance while an operation works on it."""
 
@@ -264,7 +267,8 @@ def _stack_sets(connection: Connection) -> list[Check]:
                 continue
             level = Level.WARN if instance.status in RUNNING else Level.FAIL
             reason = f" ({instance.reason})" if instance.reason else ""
-            message = f"{name}: the last operation is {instance.status}{reason}"
+            subject = "the stack" if instance.status in OF_STACK else "the last operation"
+            message = f"{name}: {subject} is {instance.status}{reason}"
             fix = "wait for its end" if level is Level.WARN else f"fix the reason, then run `{DEPLOY}` again"
             problems.append(Check(level, what, instance.account, instance.region, message, fix))
     return _found(what, problems, f"the last operation succeeded in {number} places")

@@ -21,6 +21,7 @@ from rolewarden_cli.history import Entry, NoSuchRoleError, read_history
 from rolewarden_cli.inventory import Inventory, Progress, ignore_progress
 from rolewarden_cli.models import Model, Models
 from rolewarden_cli.plan import PlannedRole, compared
+from rolewarden_cli.suggestions import no_such_role
 
 
 @dataclass(frozen=True)
@@ -172,8 +173,8 @@ def explain_role(
     detail = inventory.roles.get(role)
     if detail is None:
         raise NoSuchRoleError(
-            f"account {inventory.account} has no role `{role}`: give the name without its path, and list the governed "
-            "roles with `rolewarden plan --all`"
+            f"{no_such_role(inventory.account, role, inventory.roles)}: give the name without its path, and list the "
+            "governed roles with `rolewarden plan --all`"
         )
     [model] = models.columns
     judge = Judge(connection.calls, inventory, models, rules)

@@ -31,6 +31,12 @@ def need_writable(out: Path | None) -> None:
         raise UnwritableError(f"{out}: you have no permission to write it: give another file with --out")
 
 
+def need_folder(out: Path | None) -> None:
+    """As `need_writable`, for a folder that the command makes if it does not exist."""
+    if out is not None and out.exists() and not out.is_dir():
+        raise UnwritableError(f"{out} is a file: give a folder with --out")
+
+
 def write_file(out: Path, text: str) -> None:
     """Write a file, and print its name. Raises UnwritableError."""
     try:

@@ -7,12 +7,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from rolewarden_cli.access import AccessMatrix
 from rolewarden_cli.formats import Format, csv_text
 from rolewarden_cli.ocsf import ocsf_lines, severity_of
 from rolewarden_cli.organization import UnreachedAccount
 from rolewarden_cli.plan import Plan
-from rolewarden_cli.report.model import AccountReport, Finding, FindingKind, Report
+from rolewarden_cli.report.model import Finding, FindingKind, Report, ResourceKind, findings_of_plan
 from rolewarden_cli.sarif import SarifLevel, SarifResult, sarif_text
 
 
@@ -38,14 +37,14 @@ def findings_of_report(report: Report) -> Iterator[Finding]:
 def findings_of_plans(plans: Iterable[Plan], unreached: Iterable[UnreachedAccount] = ()) -> Iterator[Finding]:
     """The findings that the report has because of the plan, and one for each account that could not be read."""
     for plan in plans:
-        nothing = AccessMatrix(plan.account, plan.regions, plan.at, "", (), (), {}, 0)
-        for finding in AccountReport(plan, nothing).findings():
+        for finding in findings_of_plan(plan):
             yield replace(finding, account=plan.account)
     yield from map(_unreached, unreached)
 
 
 def _unreached(one: UnreachedAccount) -> Finding:
-    return Finding(f"account {one.account}", FindingKind.UNREAD, one.why, one.recommendation, account=one.account)
+    kind, account = FindingKind.UNREAD, one.account
+    return Finding(ResourceKind.ACCOUNT, account, kind, one.why, one.recommendation, account=account)
 
 
 def findings_text(findings: Iterable[Finding], form: Format, at: datetime, file: Path) -> str:

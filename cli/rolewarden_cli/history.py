@@ -17,6 +17,7 @@ from rolewarden.own_events import CanaryRestored, DrillMeasured, GuardrailsPubli
 
 from rolewarden_cli.answers import HIDDEN, shown
 from rolewarden_cli.connect import Connection
+from rolewarden_cli.suggestions import no_such_role
 
 DRILLS = frozenset({DrillMeasured.detail_type, CanaryRestored.detail_type})
 """The kinds of the entries that drills lead to."""
@@ -162,9 +163,10 @@ def need_role(connection: Connection, role: str) -> None:
     try:
         connection.aws.role(role)
     except Gone:
+        missing = no_such_role(connection.account, role, (each.name for each in connection.aws.roles()))
         raise NoSuchRoleError(
-            f"account {connection.account} has no role `{role}`, and the history has no such entry: give the name "
-            "without its path, and list the governed roles with `rolewarden plan --all`"
+            f"{missing}, and the history has no such entry: give the name without its path, and list the governed "
+            "roles with `rolewarden plan --all`"
         ) from None
 
 

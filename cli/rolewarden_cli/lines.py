@@ -6,8 +6,10 @@ name or a tag from AWS cannot add a line, move other text or control the termina
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
+from contextlib import suppress
 from types import TracebackType
 
 from rolewarden.plaintext import visible
@@ -22,6 +24,18 @@ def print_document(text: str, *, stderr: bool = False) -> None:
     """Print a text that has line breaks of its own, such as JSON with indentation."""
     for line in text.split("\n"):
         print_line(line, stderr=stderr)
+
+
+def write_rest() -> None:
+    """Write what standard output still holds."""
+    if sys.stdout:  # It is None if the shell has closed it (`>&-`).
+        sys.stdout.flush()
+
+
+def drop_output() -> None:
+    """Make Python drop what it could not write. Otherwise it tries again when it ends."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def print_fault(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -19,7 +20,7 @@ from rolewarden.verdicts import Reason
 from typer.core import TyperGroup
 
 from rolewarden_cli.commands import COMMANDS, ExitCode
-from rolewarden_cli.lines import print_document, print_fault, print_line
+from rolewarden_cli.lines import drop_output, print_document, print_fault, print_line, write_rest
 from rolewarden_cli.notes import drop_notes, print_notes
 
 
@@ -70,13 +71,24 @@ class CommandGroup(TyperGroup):
 
     def make_context(self, *arguments: Any, **settings: Any) -> Any:
         """Parse the options, with each error as one line."""
-        with _one_line():
+        with _one_line(), _flushed():
             return super().make_context(*arguments, **settings)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command, with each error as one line."""
-        with _one_line():
+        with _one_line(), _flushed():
             return super().invoke(ctx)
+
+
+@contextmanager
+def _flushed() -> Iterator[None]:
+    """Write the whole output before the block ends, because Python prints an error of its last write as a traceback."""
+    try:
+        yield
+    except typer.Exit:
+        write_rest()
+        raise
+    write_rest()
 
 
 @contextmanager
@@ -104,12 +116,24 @@ def _one_line() -> Iterator[None]:
         line = f"AWS did not complete a call: {error}: run the command again"
     except RolewardenError as error:
         line = str(error)
+    except OSError as error:
+        if error.filename:
+            line = f"{error.filename}: cannot be used: {error.strerror}: check this file and its permissions"
+        elif error.errno in _OF_OUTPUT:
+            drop_output()
+            line = f"cannot write the output: {error.strerror}: free space there, or write it to another place"
+        else:
+            raise
     else:
         print_notes()
         return
     drop_notes()
     print_line(f"rolewarden: {line}", stderr=True)
     raise typer.Exit(ExitCode.ERROR)
+
+
+_OF_OUTPUT = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS})
+"""The errors of a disk to which the output goes. Typer ends a command whose reader has gone (EPIPE) without a line."""
 
 
 _OF_LIBRARIES = (

@@ -15,7 +15,6 @@ records have these fields:
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -29,7 +28,7 @@ from rolewarden.policies import MANTLE_KEY, PROFILE_KEY, REGION_KEY, USER_KEY
 from rolewarden.vocabulary import APPLICATION_PROFILE, GEOGRAPHIES, JUMPSTART_TAGS
 
 from rolewarden_cli.options import UsageError
-from rolewarden_cli.recorded import entries_in, read_text, values_in
+from rolewarden_cli.recorded import files_in, is_digest, read_entries
 
 _DENIED = ("AccessDenied", "UnauthorizedOperation")
 """The beginnings of error codes of calls that a policy denies today, so that an SCP takes nothing away."""
@@ -42,6 +41,8 @@ _AUTHORIZED_AS = {
 """The action that AWS authorizes for a call of Bedrock, if its name is another one."""
 
 _SESSION_OF_SAGEMAKER = ":SageMaker"
+
+_ARN = re.compile(r"arn:[^:]+:[^:]*:[^:]*:[^:]*:.*")
 
 _MODEL_PARAMETERS = (
     "modelId",
@@ -125,7 +126,7 @@ class ObservedCalls:
         self.read += 1
         if record.get("eventCategory", "Management") not in {"Data", "Management"}:
             return
-        at = _time(record["eventTime"])
+        at = _time(str(record["eventTime"]))
         event_id = str(record.get("eventID", ""))
         if at < self.since or (event_id and event_id in self._ids):
             return
@@ -138,7 +139,7 @@ class ObservedCalls:
         self.read += 1
         first, last = _time(row["first"]), _time(row["last"])
         if last >= self.since and (call := _call(_record_of(row))):
-            self._add_calls(call, Made(int(row["calls"]), first, last))
+            self._add_calls(call, Made(_number(row["calls"]), first, last))
 
     def _add_calls(self, call: ObservedCall, made: Made) -> None:
         if known := self.made.get(call):
@@ -152,6 +153,8 @@ def _call(record: Mapping[str, Any]) -> ObservedCall | None:
     identity = mapping(record.get("userIdentity"))
     session = mapping(identity.get("sessionContext"))
     principal = str(mapping(session.get("sessionIssuer")).get("arn") or identity.get("arn") or "")
+    if principal and not _ARN.fullmatch(principal):
+        raise ValueError(f"has a caller `{principal}`, which is no ARN")
     if (
         not principal
         or str(record.get("errorCode") or "").startswith(_DENIED)
@@ -223,8 +226,17 @@ def _tags_of(text: str) -> list[dict[str, str]]:
 
 def _time(text: str) -> datetime:
     """A time of CloudTrail, or one of Lake, such as `2026-11-29 10:00:00.000`."""
-    at = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
+    try:
+        at = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
+    except ValueError:
+        raise ValueError(f"has the time `{text}`, which has an unknown form") from None
     return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal():
+        raise ValueError(f"has `{text}` as its number of calls")
+    return int(text)
 
 
 def caller_context(principal: str, now: datetime, *, of_sagemaker: bool) -> dict[str, Values]:
@@ -295,48 +307,31 @@ def _resources(call: ObservedCall, model: str, partition: str) -> Iterator[tuple
 def read_exports(paths: Iterable[Path], calls: ObservedCalls) -> None:
     """Count the calls of exported files: logs of a trail, answers of `lookup-events`, or results of CloudTrail Lake.
 
-    A folder stands for the `.json`, `.json.gz`, `.csv` and `.csv.gz` files below it. Raises UsageError.
+    A folder stands for the files of events below it. Raises UnusableInputError and UsageError.
     """
     for path in paths:
-        files = _files(path)
-        if not files:
-            raise UsageError(f"{path}: has no .json, .json.gz, .csv or .csv.gz file: name the folder of the log files")
-        for file in files:
-            try:
-                _read_export(file, calls)
-            except OSError as error:
-                raise UsageError(f"{file}: cannot be read: {error.strerror or error}: name a readable file") from None
-            except (ValueError, KeyError, TypeError, AttributeError, EOFError) as error:
-                raise UsageError(
-                    f"{file}: is neither a log file of CloudTrail nor a result of the query for CloudTrail Lake "
-                    f"({type(error).__name__}: {error}): see docs/how-to/prevention.md"
-                ) from None
+        for file in files_in(path):
+            for number, entry in enumerate(read_entries(file), 1):
+                if is_digest(entry):
+                    continue
+                if lacking := _count(calls, entry):
+                    raise UsageError(
+                        f"{file}: is neither a log file of CloudTrail nor a result of the query for CloudTrail Lake: "
+                        f"entry {number} {lacking}: see docs/how-to/prevention.md"
+                    )
 
 
-_ENDINGS = (".json", ".json.gz", ".csv", ".csv.gz")
-
-
-def _files(path: Path) -> list[Path]:
-    if not path.is_dir():
-        return [path]
-    return sorted(file for file in path.rglob("*") if file.name.endswith(_ENDINGS))
-
-
-_OF_NO_CALLS = {"digestStartTime", "hashSignature"}
-"""The keys of files next to the log files and results: the digests of a trail, and the signature of a result."""
-
-
-def _read_export(file: Path, calls: ObservedCalls) -> None:
-    text = read_text(file)
-    if file.name.endswith((".csv", ".csv.gz")):
-        for row in csv.DictReader(text.splitlines()):
-            calls.add_row(row)
-        return
-    for found in values_in(file, text):
-        if isinstance(found, Mapping) and _OF_NO_CALLS & found.keys():
-            continue
-        for cells in mapping(found).get("QueryResultRows", ()):
-            calls.add_row({key: value for cell in cells for key, value in cell.items()})
-        if "QueryResultRows" not in mapping(found):
-            for entry in entries_in(file, found):
-                calls.add(entry.get("detail", entry))
+def _count(calls: ObservedCalls, entry: Any) -> str:
+    """Count a record, an event or a row of Lake. If it is none of them, give what it lacks."""
+    if not isinstance(entry, Mapping):
+        return "is no JSON object"
+    try:
+        if "calls" in entry:
+            calls.add_row({key: str(value or "") for key, value in entry.items()})
+        else:
+            calls.add(mapping(entry.get("detail")) or entry)
+    except KeyError as error:
+        return f"lacks `{error.args[0]}`"
+    except ValueError as error:
+        return str(error)
+    return ""

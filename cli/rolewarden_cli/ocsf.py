@@ -16,7 +16,7 @@ from typing import Any
 from rolewarden import __version__
 from rolewarden.plaintext import visible
 
-from rolewarden_cli.report.model import Finding, FindingKind
+from rolewarden_cli.report.model import Finding, FindingKind, ResourceKind
 
 SCHEMA_VERSION = "1.3.0"
 
@@ -35,14 +35,14 @@ MEDIUM, INFORMATIONAL = (3, "Medium"), (1, "Informational")
 PASS, WARNING, FAIL, OTHER = (1, "Pass"), (2, "Warning"), (3, "Fail"), (99, "Noted")
 """The results of a compliance check in the schema: a warning lacks information. A noted finding is none of them."""
 
-RESOURCES: Mapping[str, str] = {
-    "role": "AWS::IAM::Role",
-    "policy": "AWS::IAM::ManagedPolicy",
-    "domain": "AWS::SageMaker::Domain",
-    "user profile": "AWS::SageMaker::UserProfile",
-    "account": "AWS::Organizations::Account",
+RESOURCE_TYPES: Mapping[ResourceKind, str] = {
+    ResourceKind.ROLE: "AWS::IAM::Role",
+    ResourceKind.POLICY: "AWS::IAM::ManagedPolicy",
+    ResourceKind.DOMAIN: "AWS::SageMaker::Domain",
+    ResourceKind.USER_PROFILE: "AWS::SageMaker::UserProfile",
+    ResourceKind.ACCOUNT: "AWS::Organizations::Account",
 }
-"""The types of resources, by the words with which a finding begins."""
+"""The type of each kind of resource in CloudFormation, and that of accounts in Organizations."""
 
 
 def ocsf_lines(findings: Iterable[Finding], at: datetime) -> str:
@@ -119,8 +119,6 @@ def _status(kind: FindingKind) -> tuple[int, str]:
 
 
 def _resource(finding: Finding) -> dict[str, Any]:
-    for words, kind in RESOURCES.items():
-        if finding.about.startswith(f"{words} "):
-            name = visible(finding.about.removeprefix(f"{words} "))
-            return {"type": kind, "name": name, "uid": name if words == "account" else f"{finding.account}/{name}"}
-    return {"type": "Other", "name": visible(finding.about), "uid": f"{finding.account}/{visible(finding.about)}"}
+    name = visible(finding.name)
+    uid = name if finding.resource is ResourceKind.ACCOUNT else f"{finding.account}/{name}"
+    return {"type": RESOURCE_TYPES[finding.resource], "name": name, "uid": uid}

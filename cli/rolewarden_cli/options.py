@@ -5,8 +5,10 @@ The options that choose an account are the fields of `rolewarden_cli.connect.Whe
 
 from __future__ import annotations
 
+import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, cast
@@ -165,3 +167,21 @@ def answer(question: str, default: str) -> str:
 def is_a_terminal() -> bool:
     """Whether standard input is a terminal, where a user can answer."""
     return sys.stdin.isatty()
+
+
+@contextmanager
+def interruptible() -> Iterator[Callable[[], bool]]:
+    """Give a function that says whether the user pressed Ctrl-C. A second Ctrl-C ends the command at once."""
+    pressed = False
+
+    def press(number: int, _frame: object) -> None:
+        nonlocal pressed
+        pressed = True
+        signal.signal(number, signal.default_int_handler)
+        print_line("rolewarden: stopping after this role", stderr=True)
+
+    before = signal.signal(signal.SIGINT, press)
+    try:
+        yield lambda: pressed
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -25,7 +25,7 @@ from rolewarden.origin import Cause
 from rolewarden_cli.answers import shown
 from rolewarden_cli.connect import quiet
 from rolewarden_cli.local import staged_account
-from rolewarden_cli.recorded import UnusableInputError, read_events
+from rolewarden_cli.recorded import UnusableInputError, files_in, read_events
 from rolewarden_cli.shipped import here_or_shipped
 
 if TYPE_CHECKING:
@@ -73,12 +73,14 @@ class Replayed:
 def replay_files(files: list[Path], *, messages: bool = False, mismatches: bool = False) -> Generator[Replayed]:
     """Replay the events of each file in order. Each file starts with the same seeded account.
 
+    A folder stands for the files of events below it, and `-` for standard input.
+
     - `messages`: whether AlertFunction also gets the events of the other functions, and results have its messages.
     - `mismatches`: whether results name the rules that do not match.
 
     Raises UnusableInputError before the first event is replayed, and MissingExtraError.
     """
-    read = [(path, read_events(here_or_shipped(path))) for path in files]
+    read = [(path, events) for file in files for path, events in _events_of(here_or_shipped(file))]
     no_metrics = {"POWERTOOLS_METRICS_DISABLED": "true"}
     with quiet(), _environment(no_metrics), staged_account() as staged, _environment(staged.environment):
         stage = _Stage(staged, messages=messages, mismatches=mismatches)
@@ -88,6 +90,15 @@ def replay_files(files: list[Path], *, messages: bool = False, mismatches: bool 
             as_staged()
             for event in events:
                 yield from stage.replay(next(number), path.name, event)
+
+
+def _events_of(path: Path) -> list[tuple[Path, list[dict[str, Any]]]]:
+    """The events of a file, or of each file below a folder that has one. Raises UnusableInputError."""
+    files = files_in(path)
+    found = [(file, events) for file in files if (events := read_events(file, must=files == [path]))]
+    if not found:
+        raise UnusableInputError(f"{path}: no file in it has an event: name another folder")
+    return found
 
 
 def _record(event: dict[str, Any], table: str) -> None:

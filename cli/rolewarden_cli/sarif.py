@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 from rolewarden import __version__
-from rolewarden.plaintext import visible
+from rolewarden.plaintext import visible, without_markdown_link
 
 SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
@@ -76,7 +76,7 @@ def _result(result: SarifResult, rule: int) -> dict[str, Any]:
         "ruleId": result.rule,
         "ruleIndex": rule,
         "level": result.level.value,
-        "message": {"text": visible(result.message)},
+        "message": {"text": without_markdown_link(visible(result.message))},
         "locations": [place],
         "partialFingerprints": {"rolewarden/v1": hashlib.sha256(same).hexdigest()},
     }

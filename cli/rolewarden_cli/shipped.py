@@ -21,6 +21,9 @@ IS_CHECKOUT: Final = not _PACKAGED.is_dir()
 ROOT: Final = Path(__file__).resolve().parents[2] if IS_CHECKOUT else _PACKAGED
 """The folder that these files are in."""
 
+START_LOCAL: Final = "start one with `make local`" + " in a checkout of the project" * (not IS_CHECKOUT)
+"""The recommended action if no local AWS runs. A wheel has no Makefile."""
+
 
 class NoCheckoutError(RolewardenError):
     """The command needs a checkout of the project, and this is an installed wheel."""

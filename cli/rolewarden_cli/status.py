@@ -9,17 +9,18 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from rolewarden.bindings import RoleKey, StoredBindings
 from rolewarden.contest import Contest
 from rolewarden.errors import Gone, Refused, RetryLater
 from rolewarden.names import folded
 from rolewarden.needs import EXEMPTION_OF
-from rolewarden.own_events import RoleFinding, RoleRemediated, SubjectFinding
+from rolewarden.own_events import AccountFinding, RoleFinding, RoleRemediated, SubjectFinding, SurplusDetached
 from rolewarden.policies import policy_arn
 from rolewarden.progress import RecordedProgress
 from rolewarden.reconcile import POLICIES_PER_ROLE
 from rolewarden.record import ACCOUNT_WIDE
 from rolewarden.reported import KEPT_SECONDS
-from rolewarden.verdicts import Remediation, Verdict
+from rolewarden.verdicts import Reason, Remediation, Verdict
 
 from rolewarden_cli.answers import HIDDEN, shown
 from rolewarden_cli.commands import held_anywhere, is_open
@@ -35,6 +36,12 @@ FINDING_LIFETIME = timedelta(seconds=KEPT_SECONDS, days=1)
 
 OLD_AFTER = timedelta(hours=3)
 """The age from which on the output marks the last sweep as old. HeartbeatAlarm uses the schedule instead."""
+
+OF_ACCOUNT = frozenset(
+    reason.value
+    for reason in (Reason.UNHEARD, Reason.NOT_DELEGATED, Reason.NOT_ENTERED, Reason.OUTSIDE, Reason.NOT_PREVENTED)
+)
+"""The reasons of findings about an account that each sweep, or the reading of all regions, decides again."""
 
 OVERDUE = timedelta(days=2)
 """The age of the last sweep from which on it is overdue: twice the longest interval between sweeps."""
@@ -75,14 +82,19 @@ class Status:
 
     - `last_sweep`: the newest sweep that has ended, None without one in the last week.
     - `running`: the newest sweep if it has not ended.
-    - `governed`: the roles that need a guardrail by the last sweep, without the exempt ones.
+    - `governed`: the roles that the stack evaluates now, without those whose exemption held in the last sweep. 0 before
+      the first sweep.
     - `exempt`: the roles whose exemption held in the last sweep.
     - `lost`: the tables that no longer exist, so that what they recorded is not known.
     - `measured`: how long a role stays unprotected, as drills measured it.
     - `unenforceable`: the newest entry of each role, subject and exemption, if it is an unresolved finding.
     - `observed`: the newest entry of each role that lacks only guardrails in observe mode. This is no finding to solve.
+    - `account_findings`: the newest entry about each broken link of the event path, each region that is not covered,
+      and service control policies that are not in effect, if it is unresolved.
     - `since_observing`: the events that Rolewarden would have remediated; None without a guardrail in observe mode.
     - `sweeps`: the sweeps of the last week, oldest first.
+    - `detached`: the roles from which surplus policies were detached since the last sweep began.
+    - `deleted`: the unused policies of the last sweep that IAM no longer has.
     """
 
     account: str
@@ -98,8 +110,26 @@ class Status:
     measured: Latencies = field(default_factory=Latencies)
     lost: tuple[str, ...] = ()
     observed: tuple[Entry, ...] = ()
+    account_findings: tuple[Entry, ...] = ()
     since_observing: ObservedEvents | None = None
     sweeps: tuple[SweepSeen, ...] = field(default=(), metadata=HIDDEN)
+    detached: tuple[str, ...] = field(default=(), metadata=HIDDEN)
+    deleted: tuple[str, ...] = field(default=(), metadata=HIDDEN)
+
+    @property
+    @shown
+    def surplus_roles(self) -> int:
+        """The number of roles with policies that they do not need: those of the last sweep without those since then."""
+        return max(0, self._counted("surplus") - len(self.detached))
+
+    @property
+    @shown
+    def unused_policies(self) -> int:
+        """The number of policies that belong to no guardrail, as `surplus_roles`."""
+        return max(0, self._counted("unused_policies") - len(self.deleted))
+
+    def _counted(self, what: str) -> int:
+        return self.last_sweep.completed.get(what, 0) if self.last_sweep else 0
 
     @property
     @shown
@@ -140,10 +170,11 @@ class Status:
         return {
             "contested": bool(self.contested),
             "unprotected": bool(self.unenforceable),
+            "account": bool(self.account_findings),
             "observed": bool(self.observed or self.observes),
             "sweep": not is_swept,
             "unreached": False,
-            "surplus": bool(sweep and (sweep.completed.get("surplus") or sweep.completed.get("unused_policies"))),
+            "surplus": bool(self.surplus_roles or self.unused_policies),
         }
 
 
@@ -238,13 +269,18 @@ def read_status(connection: Connection, now: datetime, *, shared: Recorded | Non
     tables = connection.recorded()
     lost: list[str] = []
     sweeps: list[SweepSeen] = []
+    roles: set[RoleKey] = set()
     with _unless_lost(connection, tables.bindings, "BindingsTable", lost):
         rows = RecordedProgress(connection.stored, tables.bindings).sweeps(connection.account)
         sweeps += (_sweep_of(row) for row in rows)
+        stored = StoredBindings(connection.stored, tables.bindings, lambda _: True)
+        roles |= {binding.role for binding in stored.of_account(connection.account) if binding.role}
     lost += shared.lost
     recorded = tuple(entry for entry in shared.entries if entry.account == connection.account)
     last = next((sweep for sweep in reversed(sweeps) if sweep.completed), None)
-    roles, exempt = (last.completed.get(what, 0) if last else 0 for what in ("roles", "exempt"))
+    exempt = last.completed.get("exempt", 0) if last else 0
+    # As in a sweep, a role of another account counts there.
+    evaluated = sum(role.account == connection.account for role in roles) if last else 0
     running = sweeps[-1] if sweeps and not sweeps[-1].completed else None
     entries = [entry for entry in recorded if entry.at >= now - FINDING_LIFETIME]
     newest: dict[str, Entry] = {}
@@ -256,7 +292,7 @@ def read_status(connection: Connection, now: datetime, *, shared: Recorded | Non
         now,
         last,
         running,
-        roles - exempt,
+        max(0, evaluated - exempt),
         exempt,
         tuple(_contested(entries, now)),
         tuple(entry for entry in newest.values() if _is_wrong(entry) and not _is_observed(entry)),
@@ -264,9 +300,35 @@ def read_status(connection: Connection, now: datetime, *, shared: Recorded | Non
         shared.measured_in(connection.account),
         tuple(lost),
         tuple(entry for entry in newest.values() if _is_wrong(entry) and _is_observed(entry)),
+        tuple(entry for entry in newest.values() if _is_of_account(entry)),
         _since_observing(connection, recorded, last) if last and last.observed else None,
         tuple(sweeps),
+        _detached_since(last, entries) if last else (),
+        _deleted_since(connection, last) if last else (),
     )
+
+
+def _detached_since(sweep: SweepSeen, entries: Iterable[Entry]) -> tuple[str, ...]:
+    """The roles from which surplus policies were detached since a sweep began, which compares before they are."""
+    if not sweep.completed.get("surplus"):
+        return ()
+    found = {
+        folded(entry.about): entry.about
+        for entry in entries
+        if entry.kind == SurplusDetached.detail_type and entry.at >= sweep.began
+    }
+    return tuple(sorted(found.values()))
+
+
+def _deleted_since(connection: Connection, sweep: SweepSeen) -> tuple[str, ...]:
+    """The unused policies of a sweep that IAM no longer has; empty if the caller cannot list them."""
+    if not sweep.unused_policies or not connection.is_entered:
+        return ()
+    try:
+        existing = connection.writer.own_policies()
+    except (Refused, RetryLater):
+        return ()
+    return tuple(name for name in sweep.unused_policies if name not in existing)
 
 
 def _since_observing(connection: Connection, recorded: Iterable[Entry], sweep: SweepSeen) -> ObservedEvents:
@@ -313,6 +375,11 @@ def _is_wrong(entry: Entry) -> bool:
     if entry.kind not in {RoleFinding.detail_type, SubjectFinding.detail_type} and not about_exemption:
         return False
     return entry.verdict in {Verdict.UNENFORCEABLE, Verdict.DRIFTED}
+
+
+def _is_of_account(entry: Entry) -> bool:
+    """Whether events may not arrive from an account, or what the account has is not covered."""
+    return entry.kind == AccountFinding.detail_type and entry.reason in OF_ACCOUNT
 
 
 def _is_observed(entry: Entry) -> bool:

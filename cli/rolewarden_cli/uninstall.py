@@ -6,7 +6,7 @@ without Rolewarden's description belongs to another owner and stays.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from rolewarden import POLICY_PATH
@@ -17,7 +17,7 @@ from rolewarden.policies import DESCRIPTION, is_boundary, policy_arn
 
 from rolewarden_cli.answers import HIDDEN
 from rolewarden_cli.connect import Connection
-from rolewarden_cli.detach import DETACH_COMMAND
+from rolewarden_cli.detach import DETACH_COMMAND, STOPPED
 from rolewarden_cli.enforce import recorder_of
 from rolewarden_cli.inventory import Progress, ignore_progress
 
@@ -94,11 +94,17 @@ def find_left(connection: Connection, progress: Progress = ignore_progress) -> L
 
 
 def remove_left(
-    connection: Connection, planned: LeftPolicies, *, deletes: bool, progress: Progress = ignore_progress
+    connection: Connection,
+    planned: LeftPolicies,
+    *,
+    deletes: bool,
+    progress: Progress = ignore_progress,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Removed:
     """Detach the policies of `planned` from their roles, and then delete the policies if `deletes` is true.
 
-    Each refusal of AWS becomes a line of the result, and the function continues with the other roles.
+    After `stop` returns True, the function changes no further role and no policy. Each refusal of AWS becomes a line of
+    the result, and the function continues with the other roles.
     """
     aws, recorder, account = connection.writer, recorder_of(connection), connection.account
     origin = of_operator(DETACH_COMMAND, connection.caller)
@@ -106,6 +112,8 @@ def remove_left(
     detached: dict[str, tuple[str, ...]] = {}
     left, deleted = [], []
     for number, (role, names) in enumerate(planned.roles.items()):
+        if stop():
+            break
         progress("roles", number, len(planned.roles))
         done = []
         for name in names:
@@ -118,12 +126,14 @@ def remove_left(
             detached[role] = tuple(done)
             recorder.record_detachment(account, role, done, origin, correlation_id)
     progress("roles", len(planned.roles), len(planned.roles))
-    for name in planned.policies if deletes else ():
+    for name in planned.policies if deletes and not stop() else ():
         try:
             aws.delete_policy(policy_arn(name, aws.partition, account))
             deleted.append(name)
         except (Refused, RetryLater) as error:
             left.append(f"policy {name} stays: {error}")
+    if stop():
+        left.append(STOPPED)
     return Removed(account, planned, detached, tuple(deleted), tuple(left))
 
 

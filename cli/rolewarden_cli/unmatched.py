@@ -9,19 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from difflib import get_close_matches
 
 from rolewarden.bindings import DEFAULT_USER, EXECUTION, USER_PROFILE, Binding
 from rolewarden.changes import criteria
 from rolewarden.guardrails import Assignment, Exemption, Rules, Subject
 from rolewarden.matching import is_of_ids, matches, matches_any, matches_name
-from rolewarden.names import folded, same
+from rolewarden.names import same
 from rolewarden.problems import where_of
 
 from rolewarden_cli.inventory import Inventory
-
-SIMILAR = 0.6
-"""The similarity from which a name that exists is suggested, from 0 to 1 (`difflib`)."""
+from rolewarden_cli.suggestions import nearest
 
 Matches = Callable[[str, str], bool]
 
@@ -136,13 +133,6 @@ class _Names:
             near = nearest(pattern, self.accounts)
             problem = f"is not account {self.inventory.account}, the only one that the rules are for here"
             yield UnmatchedName(where_of(place), pattern, problem, near)
-
-
-def nearest(pattern: str, names: Iterable[str]) -> str:
-    """The name that is most similar to a pattern, whatever its case; empty if none is similar."""
-    spelled = {folded(name): name for name in names}
-    found = get_close_matches(folded(pattern).strip("*?"), spelled, 1, SIMILAR)
-    return spelled[found[0]] if found else ""
 
 
 def _subjects(bindings: Sequence[Binding]) -> Iterator[Subject]:

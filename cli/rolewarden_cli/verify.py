@@ -11,6 +11,7 @@ from functools import partial
 
 import yaml
 from rolewarden.errors import Gone, Refused, RetryLater
+from rolewarden.names import folded
 from rolewarden.verdicts import Reason
 
 from rolewarden_cli.account import OperatorCalls, RoleDetail
@@ -18,6 +19,7 @@ from rolewarden_cli.connect import Connection
 from rolewarden_cli.doctor import Check, Level
 from rolewarden_cli.drill import JudgedDrill
 from rolewarden_cli.shipped import ROOT
+from rolewarden_cli.suggestions import no_such_role
 
 CLAIMS = ROOT / "docs" / "verified.yaml"
 
@@ -79,9 +81,10 @@ def model_checks(connection: Connection, role: str, model: str, *, real: bool) -
     if not role:
         yield Check(Level.WARN, SIMULATED, message="not tested", recommendation=NOT_TESTED)
         return
-    found = next((each for each in connection.calls.role_details() if each.name.lower() == role.lower()), None)
+    known = {folded(each.name): each for each in connection.calls.role_details()}
+    found = known.get(folded(role))
     if found is None:
-        message = f"account {connection.account} has no role `{role}`"
+        message = no_such_role(connection.account, role, (each.name for each in known.values()))
         yield Check(Level.FAIL, SIMULATED, message=message, recommendation=NOT_TESTED)
         return
     region = connection.aws.region

@@ -33,6 +33,7 @@ from rolewarden_local.emulated import (
     delivery,
     execution,
     faults,
+    forks,
     functions,
     iam,
     layers,
@@ -544,7 +545,7 @@ class LocalAws:
             if access.is_void(access_key):
                 message = "The security token included in the request is invalid"
                 return faults.refusal(service, "InvalidClientTokenId", message, 403)
-            if refusal := constraints.refusal(service, operation, method, path, headers, body, params):
+            if refusal := constraints.broken_refusal(service, operation, method, path, headers, body, params):
                 return refusal
             request = authorization.Request(
                 service, operation, method, path, headers, body, params, access_key, account, region, request_id
@@ -660,6 +661,7 @@ def _install(aws: LocalAws) -> None:
     ).install()
     functions.install_functions()
     layers.install_layers()
+    forks.install_forks()
     delivery.install_delivery()
     loops.install_loops()
 

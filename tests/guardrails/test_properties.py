@@ -27,7 +27,7 @@ from rolewarden.guardrails import (
 from rolewarden.matching import fewest, matches
 from rolewarden.packing import POLICY_SIZE, Document, Statement, size
 from rolewarden.policies import TooLong, compile_guardrail
-from rolewarden_local.emulated import iam
+from rolewarden_local.emulated import limits
 from rolewarden_local.emulated.judge import runs_over_a_colon
 
 from tests.guardrails import probes
@@ -166,7 +166,7 @@ def test_an_access_path_that_both_families_deny_has_one_statement() -> None:
 
 @given(guardrails(), st.sampled_from(["aws", "aws-cn", "aws-us-gov"]))
 def test_every_valid_guardrail_compiles_to_documents_that_iam_accepts(guardrail: Guardrail, partition: str) -> None:
-    assert POLICY_SIZE == iam.POLICY_SIZE, "the local IAM refuses what is longer than AWS takes"
+    assert POLICY_SIZE == limits.POLICY_SIZE, "the local IAM refuses what is longer than AWS takes"
     compiled = compile_guardrail(guardrail, partition)
     assert [policy.name for policy in compiled] == ["it", "it-2", "it-3", "it-4"][: len(compiled)]
     assert compiled == compile_guardrail(guardrail, partition)

@@ -142,6 +142,7 @@ COMMANDS = {
         {
             "contested": Condition("a role is contested"),
             "unprotected": Condition("a role is unprotected"),
+            "account": Condition("an account has a finding, such as events that do not arrive"),
             "observed": Condition("a guardrail in observe mode leaves a role unprotected, or enforces nothing"),
             "sweep": Condition("the last sweep is missing, overdue or incomplete"),
             "unreached": Condition("with --all-accounts, an account could not be read"),

@@ -14,7 +14,7 @@ from rolewarden_cli import console
 from rolewarden_cli.answers import print_json
 from rolewarden_cli.commands import ExitCode
 from rolewarden_cli.console import counted, show_problems
-from rolewarden_cli.files import write_all
+from rolewarden_cli.files import need_folder, write_all
 from rolewarden_cli.fixed_boundaries import PATH, FixedBoundaries, compile_fixed_boundaries
 from rolewarden_cli.lines import print_document, print_line
 from rolewarden_cli.notes import note
@@ -52,6 +52,7 @@ def run_compile(
             "--boundaries prints other service control policies, which need NotResource: give it without --scp, and "
             f"with --partition {' or '.join(sorted(WITH_NOT_RESOURCE))}"
         )
+    need_folder(out)
     found = CheckedFile.at(here_or_shipped(file))
     show_problems(console.console(stderr=True, soft_wrap=True), found.problems(scp=scp or boundaries))
     if found.checked.rules is None:

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from rolewarden_cli import console, options, stack
 from rolewarden_cli.answers import print_json
-from rolewarden_cli.connect import Connection, of_an_account
+from rolewarden_cli.connect import Connection, of_an_account_with
 from rolewarden_cli.console import counted, heading, indented
 from rolewarden_cli.detach import Detached, Surplus, detach_surplus, read, surplus
 from rolewarden_cli.options import AsJson, FailOn, Guardrails, UsageError, Yes
@@ -19,7 +19,7 @@ from rolewarden_cli.rules import DEFAULT_FILE
 from rolewarden_cli.uninstall import LeftPolicies, Removed, find_left, need_no_stack, remove_left
 
 
-@of_an_account
+@of_an_account_with(reads_rules=lambda options: not options["everything"])
 def run_detach(  # noqa: PLR0913, PLR0917 - each parameter is an option
     connection: Connection,
     role: Annotated[list[str] | None, typer.Argument(metavar="ROLE", help="Names of roles. Without a name, all "
@@ -35,8 +35,9 @@ def run_detach(  # noqa: PLR0913, PLR0917 - each parameter is an option
 ) -> None:  # fmt: skip
     """Show the policies and boundaries of Rolewarden that roles do not need, ask, and detach them.
 
-    Then the command deletes unused policies. It reads SageMaker and IAM again before each role. It refuses if it could
-    not read everything, or if the deployed stack has other rules than the file, or unknown ones.
+    Then the command deletes unused policies. Ctrl-C stops it after the current role. It reads SageMaker and IAM again
+    before each role. It refuses if it could not read everything, or if the deployed stack has other rules than the
+    file, or unknown ones.
 
     With --all, the command detaches the policies that a deleted stack left. It refuses as long as a stack covers the
     account.
@@ -58,13 +59,14 @@ def run_detach(  # noqa: PLR0913, PLR0917 - each parameter is an option
         at = connection.stack.deployed if connection.stack else None
         today = options.today()
         plan = make(connection.aws, found, rules, today, deployed=deployed, stack=same, last_deployment=at)
-    unneeded = surplus(found, plan, role or (), observes=rules.observes)
+    only = [found.spelled(name) for name in role or ()]
+    unneeded = surplus(found, plan, only, observes=rules.observes)
     if not as_json:
         show_surplus(console.console(), unneeded)
     if unneeded and not yes:
         options.ask_agreement(unneeded.account, as_json)
-    with console.progress() as progress:
-        done = detach_surplus(connection, unneeded, found, rules, options.today, progress)
+    with console.progress() as progress, options.interruptible() as stop:
+        done = detach_surplus(connection, unneeded, found, rules, options.today, progress, stop=stop)
     if as_json:
         print_json(done)
     elif unneeded:
@@ -81,8 +83,8 @@ def _detach_all(connection: Connection, as_json: bool, *, deletes: bool, yes: bo
         show_left(console.console(), planned, deletes=deletes)
     if (planned.roles or (deletes and planned.policies)) and not yes:
         options.ask_agreement(planned.account, as_json)
-    with console.progress() as progress:
-        done = remove_left(connection, planned, deletes=deletes, progress=progress)
+    with console.progress() as progress, options.interruptible() as stop:
+        done = remove_left(connection, planned, deletes=deletes, progress=progress, stop=stop)
     if as_json:
         print_json(done)
     elif planned:

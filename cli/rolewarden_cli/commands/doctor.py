@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from rich.console import Console
-from rich.padding import Padding
 from rich.text import Text
-from rolewarden.plaintext import visible
 
 from rolewarden_cli import console, options
 from rolewarden_cli.answers import print_json
 from rolewarden_cli.connect import Connection, of_an_account
+from rolewarden_cli.console import Labelled
 from rolewarden_cli.doctor import Check, Level, checks
 from rolewarden_cli.options import AsJson, FailOn, Guardrails
 from rolewarden_cli.rules import DEFAULT_FILE
@@ -56,8 +55,4 @@ def show_checks(out: Console, found: Iterable[Check]) -> None:
     for check in found:
         place = " ".join(filter(None, (check.account, check.region)))
         said = ": ".join(filter(None, (f"{place} {check.what}".strip(), check.message, check.recommendation)))
-        line = Text.assemble((f"{check.level:{INDENT}}", COLOURS[check.level]), visible(said))
-        first, *more = line.wrap(out, out.width - INDENT) if len(line) > out.width else [line]
-        out.print(first)
-        for rest in more:
-            out.print(Padding(rest, (0, 0, 0, INDENT), expand=False))
+        out.print(Labelled(Text(check.level, COLOURS[check.level]), said, INDENT))

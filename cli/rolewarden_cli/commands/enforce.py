@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -18,7 +16,6 @@ from rolewarden_cli.commands.plan import show_plan
 from rolewarden_cli.connect import Connection, of_an_account
 from rolewarden_cli.console import VERDICT_COLORS, counted, few, heading, policy_name, show_reason
 from rolewarden_cli.enforce import Enforced, enforce_rules
-from rolewarden_cli.lines import print_line
 from rolewarden_cli.options import AsJson, FailOn, Guardrails, Yes
 from rolewarden_cli.plan import read_plan
 from rolewarden_cli.rules import DEFAULT_FILE
@@ -52,31 +49,13 @@ def run_enforce(
         show_plan(console.console(), planned, ends=False)
     if planned.has_changes and not yes:
         options.ask_agreement(planned.account, as_json)
-    with console.progress() as progress, _interruptible() as stop:
+    with console.progress() as progress, options.interruptible() as stop:
         done = enforce_rules(connection, found, planned, rules, options.today(), progress, stop=stop)
     if as_json:
         print_json(done)
     else:
         show_enforced(console.console(), done, left=planned.unprotected)
     options.end("enforce", fail_on, {"changes": not done.is_whole, "unprotected": planned.unprotected})
-
-
-@contextmanager
-def _interruptible() -> Iterator[Callable[[], bool]]:
-    """Give a function that says whether the user pressed Ctrl-C. A second Ctrl-C ends the command at once."""
-    pressed = False
-
-    def press(number: int, _frame: object) -> None:
-        nonlocal pressed
-        pressed = True
-        signal.signal(number, signal.default_int_handler)
-        print_line("rolewarden: stopping after this role", stderr=True)
-
-    before = signal.signal(signal.SIGINT, press)
-    try:
-        yield lambda: pressed
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def show_enforced(out: Console, done: Enforced, *, left: Sequence[str] = ()) -> None:

@@ -35,14 +35,16 @@ def run_erase(
     now = datetime.now(UTC)
     rows, recent = find_person(connection, person, now)
     out = console.console()
-    if not as_json:
+    if not as_json and not (rows or recent):
+        out.print(f"no row of the history names `{person}`: `rolewarden history` shows the callers")
+    elif not as_json:
         out.print(f"{counted(len(rows), 'row')} of the history name this person, and {counted(recent, 'newer row')}")
     if rows and not yes:
         options.ask_agreement(connection.account, as_json)
     erased = erase_person(connection, person, rows, now)
     if as_json:
         print_json({"erased": erased, "recent": recent})
-    else:
+    elif rows or recent:
         day = now + SETTLED + timedelta(days=1)
         again = f"; run the command again on {day:%Y-%m-%d} for the newer rows" if recent else ""
         out.print(f"{counted(erased, 'row')}: caller erased on {now:%Y-%m-%d}{again}")

@@ -15,10 +15,13 @@ from rolewarden_cli import console
 from rolewarden_cli.actors import without_actors
 from rolewarden_cli.answers import print_json
 from rolewarden_cli.connect import Connection, of_an_account
-from rolewarden_cli.console import DIGEST, VERDICT_COLORS, indented, time_text
+from rolewarden_cli.console import DIGEST, VERDICT_COLORS, Labelled, indented, time_text
 from rolewarden_cli.history import DRILLS, Entries, Entry, by_account, need_role, parsed_time, read_history
 from rolewarden_cli.options import AsJson, InAllAccounts, WithoutActors
 from rolewarden_cli.organization import organized
+
+_TIME_WIDTH = 22
+"""Number of columns for the time of an entry. Its other lines begin after them."""
 
 
 @of_an_account
@@ -64,21 +67,22 @@ def show_history(out: Console, entries: Sequence[Entry], *, with_account: bool =
             _show_rules(out, entry)
             continue
         account = f"{entry.account}  " if with_account else ""
-        out.print(Text.assemble(time_text(entry.at), "  ", account, (entry.about, "bold"), "  ", _kind(entry)))
+        what = Text.assemble(account, (entry.about, "bold"), "  ", _kind(entry))
+        out.print(Labelled(time_text(entry.at), what, _TIME_WIDTH))
         for text in (_policies(entry), Text(entry.reason, "red"), Text(entry.caused_by)):
             if text:
-                out.print(indented(text, 22))
+                out.print(indented(text, _TIME_WIDTH))
 
 
 def _show_rules(out: Console, entry: Entry) -> None:
     """Print the summary of a rule change, its caller, and the digests of the rules. `--json` has its lines."""
     what = Text.assemble(("rules", "bold"), f" changed: {entry.message}")
-    out.print(Text.assemble(time_text(entry.at), "  ", what))
+    out.print(Labelled(time_text(entry.at), what, _TIME_WIDTH))
     digests = f"digest {entry.earlier_digest[:DIGEST] or 'none'} -> {entry.digest[:DIGEST]}"
     doubt = str(entry.row.get("unverified", ""))
     for text in (entry.caused_by, digests, f"not verified: {doubt}" if doubt else ""):
         if text:
-            out.print(indented(text, 22))
+            out.print(indented(text, _TIME_WIDTH))
 
 
 def _kind(entry: Entry) -> Text:

@@ -22,8 +22,8 @@ from rolewarden_cli.replay import Replayed, replay_files
 
 
 def run_replay(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Events of EventBridge or records of CloudTrail, "
-                                                "also as `lookup-events` prints them, or as JSON lines.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Events of EventBridge or records of CloudTrail "
+                                                "in JSON or CSV: a file, a folder, or `-`.")],
     alert: Annotated[bool, typer.Option("--alert", help="Print the whole message of each alert, also of alerts about "
                                         "the results of the functions.")] = False,
     why: Annotated[bool, typer.Option("--why", help="Name the rules that do not match, and the fields that "

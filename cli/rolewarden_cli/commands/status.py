@@ -33,7 +33,7 @@ def run_status(
     fail_on: FailOn = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the state of the deployed stack: last sweep, coverage, contested and unenforceable roles.
+    """Show the state of the deployed stack: last sweep, findings, coverage, contested and unenforceable roles.
 
     The last lines show how long a role stays unprotected here. Drills measured these seconds in the last 30 days.
 
@@ -87,6 +87,9 @@ def show_status(out: Console, found: Status) -> None:
     if found.lost:
         grid.add_row("lost", Text(f"{' and '.join(found.lost)} deleted: {RESTORE}", "bold red"))
     grid.add_row("last sweep", _last_sweep(found))
+    for entry in found.account_findings:
+        text = Text.assemble((entry.reason, "bold red"), f"  {entry.message}")
+        grid.add_row("account", lines(text, *filter(None, [entry.recommendation])))
     grid.add_row("coverage", _coverage(found))
     grid.add_row("remediated", f"{counted(found.remediated_last_day, 'time')} in the last day")
     grid.add_row("contested", str(len(found.contested)) if found.contested else "none")
@@ -129,12 +132,12 @@ def _surplus(found: Status) -> RenderableType:
     if sweep is None:
         return "not known before a sweep: see `rolewarden plan`"
     parts = []
-    if roles := sweep.completed.get("surplus", 0):
-        parts.append(
-            f"{counted(roles, 'role')} with policies that no rule requires: {few(sweep.surplus_roles, of=roles)}"
-        )
-    if unused := sweep.completed.get("unused_policies", 0):
-        names = few(sweep.unused_policies, of=unused)
+    if roles := found.surplus_roles:
+        left = [role for role in sweep.surplus_roles if role not in found.detached]
+        names = f": {few(left, of=roles)}" if left else ""
+        parts.append(f"{counted(roles, 'role')} with policies that no rule requires{names}")
+    if unused := found.unused_policies:
+        names = few([name for name in sweep.unused_policies if name not in found.deleted], of=unused)
         parts.append(f"{counted(unused, 'unused policy', 'unused policies')}: {names}")
     fix = "they stay while every guardrail is in observe mode" if found.observes else REMOVE
     return lines(*parts, fix) if parts else "none"
@@ -151,7 +154,7 @@ def _last_sweep(found: Status) -> Text:
     if found.last_sweep is None or found.sweep_age is None:
         return Text("none in the last week: see the log of SweepFunction", "red")
     counts, age = found.last_sweep.completed, found.sweep_age
-    lacking = f"{counts.get('unprotected', 0)} of {found.governed}"
+    lacking = f"{counts.get('unprotected', 0):,} of {counts.get('roles', 0) - counts.get('exempt', 0):,}"
     text = Text(f"{_ago(age)} ago", "red" if age > OLD_AFTER else "")
     text.append(f", took {counts.get('seconds', 0)} s, found {lacking} roles unprotected")
     if found.last_sweep.missed:

@@ -115,7 +115,8 @@ class ReportAnswer:
         if not found:
             return ""
         texts = [
-            f"role {one.role} until {one.until}, approved by {one.approved_by or NOT_RECORDED}"
+            f"role {one.role} until {one.until}, "
+            + (f"approved by {one.approved_by}" if one.approved_by else f"approval {NOT_RECORDED}")
             for one in list(found.values())[:MOST_NAMED]
         ]
         more = f"; and {len(found) - MOST_NAMED:,} more" if len(found) > MOST_NAMED else ""

@@ -17,7 +17,7 @@ from rolewarden_cli.access import Decision, Row
 from rolewarden_cli.console import BY_SCP, undecided_text
 from rolewarden_cli.models import Model
 from rolewarden_cli.natural import natural_key
-from rolewarden_cli.report.model import AccountReport, Report
+from rolewarden_cli.report.model import WORST, AccountReport, Report
 from rolewarden_cli.report.sections import FAMILY_NAMES
 
 MOST_COLUMNS = 120
@@ -91,6 +91,11 @@ class Matrix:
     """The access matrix of a report."""
 
     report: Report
+
+    @property
+    def verdicts(self) -> str:
+        """The verdicts with a blank between them, the worst first, by which the page sorts."""
+        return " ".join(verdict.value for verdict in reversed(WORST))
 
     @cached_property
     def models(self) -> tuple[Model, ...]:

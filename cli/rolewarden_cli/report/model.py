@@ -17,7 +17,7 @@ from rolewarden.verdicts import RECOMMENDATIONS, Outcome, Reason, Verdict
 
 from rolewarden_cli.access import AccessMatrix, Row
 from rolewarden_cli.actors import LEFT_OUT, without_actors, without_names, without_principals
-from rolewarden_cli.console import counted
+from rolewarden_cli.console import counted, few
 from rolewarden_cli.history import NO_DRIFT, Entry
 from rolewarden_cli.natural import natural_key
 from rolewarden_cli.organization import UnreachedAccount
@@ -73,22 +73,38 @@ class FindingKind(StrEnum):
 _NOTED = frozenset({FindingKind.SURPLUS, FindingKind.ENDING, FindingKind.OPEN})
 
 
+class ResourceKind(StrEnum):
+    """The kind of resource that a finding is about, as people read it."""
+
+    ROLE = "role"
+    POLICY = "policy"
+    DOMAIN = "domain"
+    USER_PROFILE = "user profile"
+    ACCOUNT = "account"
+
+
 @dataclass(frozen=True)
 class Finding:
     """A finding that a person has to decide about.
 
-    - `account`: the account of the role, user profile, domain or policy.
-    - `about`: the role, user profile, domain, policy or account.
+    - `resource`, `name`: the role, user profile, domain, policy or account. The name of a user profile has its domain.
+    - `account`: the account of the resource.
     - `why`: the reason.
     - `aside`: details for the reader; empty without any.
     """
 
-    about: str
+    resource: ResourceKind
+    name: str
     kind: FindingKind
     why: str
     recommendation: str
     aside: str = ""
     account: str = ""
+
+    @property
+    def about(self) -> str:
+        """The resource in words, such as `role CanvasRosa`."""
+        return f"{self.resource} {self.name}"
 
 
 @dataclass(frozen=True)
@@ -256,7 +272,7 @@ class AccountReport:
 
     @property
     def drift(self) -> tuple[Entry, ...]:
-        """The history without drills and changes of the rules."""
+        """The history without drills, deployments and changes of the rules."""
         return tuple(entry for entry in self.history if entry.kind not in NO_DRIFT)
 
     def without_actors(self) -> AccountReport:
@@ -353,46 +369,17 @@ class AccountReport:
 
     def findings(self) -> Iterator[Finding]:
         """The findings of the plan, the status and the access matrix."""
-        for planned in self.plan.roles:
-            if planned.outcome.before is Verdict.DRIFTED or planned.outcome.verdict is Verdict.UNENFORCEABLE:
-                yield _of_role(planned.outcome, self._could_not, deployed=self.plan.deployed)
-        for policy in self.plan.changed_policies:
-            why = _POLICY_CHANGES.get(policy.change, policy.change)
-            yield Finding(f"policy {policy.name}", FindingKind.TAMPERED, why, self._recommendation_of(policy.change))
-        if roles := [role.outcome.role for role in self.plan.with_surplus]:
-            more = f" and {len(roles) - FEW_ROLES:,} more" if len(roles) > FEW_ROLES else ""
-            number = counted(len(roles), "role has", "roles have")
-            why = f"{number} policies or boundaries of Rolewarden that they do not need"
-            aside = ", ".join(roles[:FEW_ROLES]) + more
-            yield Finding(f"account {self.plan.account}", FindingKind.SURPLUS, why, "run `rolewarden detach`", aside)
+        yield from findings_of_plan(self.plan)
         for role in self.status.contested if self.status else ():
             callers = ", ".join(map(short_actor, role.actors))
             why = f"callers removed its guardrails {role.times} times since {role.since:%Y-%m-%d %H:%M} UTC"
-            recommendation = "ask the callers to stop, or exempt the role in guardrails.yaml"
-            yield Finding(f"role {role.role}", FindingKind.CONTESTED, why, recommendation, callers and f"by {callers}")
-        for shared in (one for one in self.plan.shared if one.guardrails):
-            about = f"user profile {shared.domain_name or shared.domain_id}/{shared.user_profile}"
-            aside = f"needs {', '.join(shared.guardrails)}, uses role {shared.role}: {shared.why}"
-            yield Finding(about, FindingKind.UNENFORCEABLE, Reason.SHARES_ROLE.value, shared.recommendation, aside)
-        for ending in self.plan.exemptions:
-            why = f"exempt until {ending.until}, {ending.days_left} days left: {ending.reason}"
-            recommendation = "if the role needs it longer, write a later day into guardrails.yaml"
-            yield Finding(f"role {ending.role}", FindingKind.ENDING, why, recommendation, ", ".join(ending.roles))
-        for doubt in self.plan.doubts:
-            yield Finding(f"role {doubt.role}", FindingKind.DOUBTFUL, doubt.message, doubt.recommendation, doubt.reason)
-        for switch in self.plan.switches:
-            about = "/".join(filter(None, (switch.domain_name or switch.domain_id, switch.user_profile)))
-            aside = f"as role {switch.role}" if switch.role else ""
-            kind = "user profile" if switch.user_profile else "domain"
-            yield Finding(f"{kind} {about}", FindingKind.OPEN, _SWITCHES[switch.switch], _TURN_OFF.format(kind), aside)
+            action = "ask the callers to stop, or exempt the role in guardrails.yaml"
+            by = callers and f"by {callers}"
+            yield Finding(ResourceKind.ROLE, role.role, FindingKind.CONTESTED, why, action, by)
         yield from self._other_roles()
-        for line in dict.fromkeys((*self.plan.unread, *self.access.unread)):
-            yield Finding(f"account {self.plan.account}", FindingKind.UNREAD, line, _READ_AGAIN)
-
-    @property
-    def _could_not(self) -> Mapping[str, str]:
-        """The roles that could not be protected after a promotion, each with the reason."""
-        return self.plan.promotions[-1].could_not if self.plan.promotions else {}
+        for line in dict.fromkeys(self.access.unread):
+            if line not in self.plan.unread:
+                yield _unread(self.account, line)
 
     @property
     def observing(self) -> str:
@@ -419,20 +406,59 @@ class AccountReport:
                     "to it, or remove it from the settings"
                 )
                 aside = f"named by {', '.join(row.label for row in named)}"
-                yield Finding(f"role {role}", FindingKind.OTHER_ROLE, why, recommendation, aside)
-
-    def _recommendation_of(self, change: str) -> str:
-        if self.plan.stack is StackRules.OTHER:
-            return f"run `{DEPLOY}`: the deployed stack has other rules than this file"
-        if self.plan.stack is StackRules.UNKNOWN:
-            return f"run `{DEPLOY}`: the rules of the stack that covers this account are not known"
-        if change == RETIRED:
-            return "run `rolewarden detach`"
-        return "run `rolewarden sweep`" if self.plan.stack is StackRules.SAME else "run `rolewarden enforce`"
+                yield Finding(ResourceKind.ROLE, role, FindingKind.OTHER_ROLE, why, recommendation, aside)
 
 
-FEW_ROLES = 6
-"""Number of roles that a finding about surplus policies names."""
+def findings_of_plan(plan: Plan) -> Iterator[Finding]:
+    """The findings that a plan leads to."""
+    could_not = plan.promotions[-1].could_not if plan.promotions else {}
+    for planned in plan.roles:
+        if planned.outcome.before is Verdict.DRIFTED or planned.outcome.verdict is Verdict.UNENFORCEABLE:
+            yield _of_role(planned.outcome, could_not, deployed=plan.deployed)
+    for policy in plan.changed_policies:
+        why = _POLICY_CHANGES.get(policy.change, policy.change)
+        action = _recommendation_of(plan, policy.change)
+        yield Finding(ResourceKind.POLICY, policy.name, FindingKind.TAMPERED, why, action)
+    if roles := [role.outcome.role for role in plan.with_surplus]:
+        number = counted(len(roles), "role has", "roles have")
+        why = f"{number} policies or boundaries of Rolewarden that they do not need"
+        names, action = few(roles), "run `rolewarden detach`"
+        yield Finding(ResourceKind.ACCOUNT, plan.account, FindingKind.SURPLUS, why, action, names)
+    for shared in (one for one in plan.shared if one.guardrails):
+        name = f"{shared.domain_name or shared.domain_id}/{shared.user_profile}"
+        aside = f"needs {', '.join(shared.guardrails)}, uses role {shared.role}: {shared.why}"
+        why, kind = Reason.SHARES_ROLE.value, FindingKind.UNENFORCEABLE
+        yield Finding(ResourceKind.USER_PROFILE, name, kind, why, shared.recommendation, aside)
+    for ending in plan.exemptions:
+        why = f"exempt until {ending.until}, {ending.days_left} days left: {ending.reason}"
+        action = "if the role needs it longer, write a later day into guardrails.yaml"
+        yield Finding(ResourceKind.ROLE, ending.role, FindingKind.ENDING, why, action, ", ".join(ending.roles))
+    for doubt in plan.doubts:
+        kind = FindingKind.DOUBTFUL
+        yield Finding(ResourceKind.ROLE, doubt.role, kind, doubt.message, doubt.recommendation, doubt.reason)
+    for switch in plan.switches:
+        name = "/".join(filter(None, (switch.domain_name or switch.domain_id, switch.user_profile)))
+        aside = f"as role {switch.role}" if switch.role else ""
+        resource = ResourceKind.USER_PROFILE if switch.user_profile else ResourceKind.DOMAIN
+        why = _SWITCHES[switch.switch]
+        yield Finding(resource, name, FindingKind.OPEN, why, _TURN_OFF.format(resource), aside)
+    for line in dict.fromkeys(plan.unread):
+        yield _unread(plan.account, line)
+
+
+def _unread(account: str, line: str) -> Finding:
+    return Finding(ResourceKind.ACCOUNT, account, FindingKind.UNREAD, line, _READ_AGAIN)
+
+
+def _recommendation_of(plan: Plan, change: str) -> str:
+    if plan.stack is StackRules.OTHER:
+        return f"run `{DEPLOY}`: the deployed stack has other rules than this file"
+    if plan.stack is StackRules.UNKNOWN:
+        return f"run `{DEPLOY}`: the rules of the stack that covers this account are not known"
+    if change == RETIRED:
+        return "run `rolewarden detach`"
+    return "run `rolewarden sweep`" if plan.stack is StackRules.SAME else "run `rolewarden enforce`"
+
 
 WORST = (Verdict.COMPLIANT, Verdict.EXEMPT, Verdict.OUT_OF_SCOPE, Verdict.UNENFORCEABLE, Verdict.DRIFTED)
 """Verdicts, the worst last: a subject is compliant only if each of its roles is."""
@@ -459,7 +485,7 @@ def _of_role(outcome: Outcome, could_not: Mapping[str, str], *, deployed: bool) 
     if outcome.verdict is Verdict.UNENFORCEABLE:
         why = ": ".join(filter(None, (outcome.reason, outcome.message)))
         recommendation = RECOMMENDATIONS.get(outcome.reason, "") if outcome.reason else ""
-        return Finding(f"role {outcome.role}", FindingKind.UNENFORCEABLE, why, recommendation, lacks)
+        return Finding(ResourceKind.ROLE, outcome.role, FindingKind.UNENFORCEABLE, why, recommendation, lacks)
     if outcome.remediation == "observed":
         why = could_not.get(outcome.role, "")
         lacks = "; ".join(filter(None, (lacks, f"could not be protected in enforce mode: {why}" if why else "")))
@@ -468,9 +494,8 @@ def _of_role(outcome: Outcome, could_not: Mapping[str, str], *, deployed: bool) 
         recommendation = "if the stack does not remediate the role within minutes, run `rolewarden sweep`"
     else:
         recommendation = "run `rolewarden enforce`"
-    return Finding(
-        f"role {outcome.role}", FindingKind.DRIFTED, "a required guardrail is not in effect", recommendation, lacks
-    )
+    why = "a required guardrail is not in effect"
+    return Finding(ResourceKind.ROLE, outcome.role, FindingKind.DRIFTED, why, recommendation, lacks)
 
 
 def short_actor(actor: str) -> str:

@@ -36,7 +36,7 @@
   }
 
   const allowed = (entry) => (entry.allowed ??= entry.row.getElementsByClassName("a").length);
-  const ORDER = ["drifted", "unenforceable", "exempt", "out_of_scope", "compliant"];
+  const ORDER = matrix.dataset.verdicts.split(" ");
   const orders = {
     subject: (a, b) => a.place - b.place,
     role: (a, b) => (a.role < b.role ? -1 : a.role > b.role ? 1 : a.place - b.place),

@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 
 from rolewarden.alert import Alert, Link
+from rolewarden.plaintext import without_markdown_link
 
 _NEXT_STEPS = frozenset({"To do", "Console", "Versions", "Command", "Runbook"})
 """The labels of the rows that a reader acts on."""
@@ -29,7 +30,7 @@ def _notification(alert: Alert) -> str:
     meaning = [f"- {label}: {_chat_text(text)}" for label, text in alert.rows if label not in _NEXT_STEPS]
     content = {
         "textType": "client-markdown",
-        "title": alert.headline.translate(_BRACKETS),
+        "title": _unlinked(alert.headline),
         "description": "\n".join(meaning),
         "nextSteps": [f"{label}: {_chat_text(text)}" for label, text in alert.rows if label in _NEXT_STEPS],
     }
@@ -38,8 +39,13 @@ def _notification(alert: Alert) -> str:
 
 def _chat_text(text: str | Link) -> str:
     if not isinstance(text, Link):
-        return text.translate(_BRACKETS)
+        return _unlinked(text)
     return text.text if text.text.startswith("https://") else f"`{text.text}`"
+
+
+def _unlinked(text: str) -> str:
+    """A text in which a chat finds neither a mention nor a link with another text."""
+    return without_markdown_link(text.translate(_BRACKETS))
 
 
 def _data(alert: Alert) -> str:

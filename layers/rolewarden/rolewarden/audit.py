@@ -38,7 +38,10 @@ SETTLED = timedelta(minutes=20)
 has written its row or has ended."""
 
 OVERLAP = timedelta(minutes=40)
-"""The time of the previous audit that each one covers again, because CloudTrail guarantees no time of delivery."""
+"""The least time of the previous audit that each one covers again: CloudTrail guarantees no time of delivery."""
+
+LATE = timedelta(minutes=5)
+"""The time by which a sweep can begin late."""
 
 FIRST = timedelta(hours=6)
 """The time that the first audit of an account covers."""
@@ -97,12 +100,18 @@ class RecordedCall:
 
 @dataclass
 class Auditor:
-    """Audits accounts. `own_roles` are the names of the functions' roles; calls of other roles are ignored."""
+    """Audits accounts.
+
+    - `own_roles`: the names of the functions' roles. Calls of other roles are ignored.
+    - `interval`: the time from one scheduled sweep to the next. Each audit covers the time of the previous one again,
+      because a caller who can write to the table could claim a later audit than the last one.
+    """
 
     aws: ReadsCalls
     progress: Progress
     recorder: Recorder
     own_roles: frozenset[str]
+    interval: timedelta
 
     def run(self, account: str, now: float) -> dict[str, Any]:
         """Audit the calls since the previous audit that are old enough, and return the numbers of calls and backfills.
@@ -111,8 +120,8 @@ class Auditor:
         refuses access to CloudTrail's event history, record that and return the refusal. Raises RetryLater.
         """
         settled = datetime.fromtimestamp(now, UTC) - SETTLED
-        audited = self.progress.audited(account, now) or settled - FIRST
-        since, until = audited - OVERLAP, min(settled, audited + MOST)
+        audited = self.progress.audited(account, settled.timestamp()) or settled - FIRST
+        since, until = audited - max(OVERLAP, self.interval + LATE), min(settled, audited + MOST)
         try:
             remediations: dict[tuple[str, str], list[RecordedCall]] = defaultdict(list)
             for call in self._calls(account, since, until):

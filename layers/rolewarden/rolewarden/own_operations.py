@@ -33,7 +33,7 @@ from rolewarden.verdicts import Reason
 CLOUDFORMATION = "cloudformation.amazonaws.com"
 """The address of calls that CloudFormation makes. The addresses of StackSets end in it."""
 
-EXECUTION = "stacksets-exec-"
+_EXECUTION_ROLE = "stacksets-exec-"
 """The beginning of the names of the roles that StackSets creates for itself in the accounts of an organization. AWS
 alone can assume such a role. The service control policy that `rolewarden scp` prints denies every other caller to
 create or change a role of such a name."""
@@ -234,7 +234,7 @@ class OwnOperations:
 def _is_of_stack_sets(record: Mapping[str, Any]) -> bool:
     """Whether StackSets made a call in an account of the organization, by the role of the caller."""
     session = mapping(mapping(record.get("userIdentity")).get("sessionContext"))
-    return str(mapping(session.get("sessionIssuer")).get("userName")).startswith(EXECUTION)
+    return str(mapping(session.get("sessionIssuer")).get("userName")).startswith(_EXECUTION_ROLE)
 
 
 def _in_progress(events: Iterable[StackEvent], at: datetime) -> bool:

@@ -60,7 +60,7 @@ class OwnRules:
             "CentralBusArn": self.bus,
         }
         targets = [_plain(target) for target in rule.details]
-        for target in _filled(wanted["targets"], values):
+        for target in filled(wanted["targets"], values):
             arns = [found for found in targets if found.get("Arn") == target["Arn"]]
             if not arns:
                 return f"rule {name} does not send to {target['Arn']}"
@@ -68,7 +68,7 @@ class OwnRules:
                 return f"rule {name} sends to {target['Arn']} with another role, dead-letter queue or input"
         if wanted["pattern"] is None:
             return ""
-        if not _is_same(_filled(wanted["pattern"], values), _json(rule.pattern)):
+        if not _is_same(filled(wanted["pattern"], values), _json(rule.pattern)):
             return f"rule {name} selects other events than its template says"
         return ""
 
@@ -93,13 +93,13 @@ def _plain(target: Mapping[str, Any]) -> dict[str, Any]:
     return more
 
 
-def _filled(value: Any, values: Mapping[str, str]) -> Any:
+def filled(value: Any, values: Mapping[str, str]) -> Any:
     """`value` with its names replaced. A list loses the entries with a resource that the stack does not have."""
     if isinstance(value, Mapping):
-        filled = {key: _filled(each, values) for key, each in value.items()}
-        return _MISSING if _MISSING in filled.values() else filled
+        found = {key: filled(each, values) for key, each in value.items()}
+        return _MISSING if _MISSING in found.values() else found
     if isinstance(value, list):
-        kept = [each for each in (_filled(each, values) for each in value) if each is not _MISSING]
+        kept = [each for each in (filled(each, values) for each in value) if each is not _MISSING]
         # The key of the stack is the only entry of its list. With a key of the customer, any key may stand there.
         return kept or ["*"] if value else kept
     if not isinstance(value, str):

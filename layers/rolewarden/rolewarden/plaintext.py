@@ -118,6 +118,15 @@ def plain_text(value: Any, most: int) -> str:
     return text if len(text) <= most else text[: most - 3] + "..."
 
 
+def without_markdown_link(text: str) -> str:
+    """`text` in which Markdown has no link with another text. Its address can have any scheme, or none.
+
+    Teams reads Markdown in a chat message, and viewers of SARIF read such links in a result
+    (https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html, 3.11.6).
+    """
+    return text.replace("](", "] (")
+
+
 def plain_name(value: Any, most: int) -> str:
     """A name as `plain_text` gives it, in quotation marks if it has characters that no name in AWS has."""
     text = plain_text(value, most)

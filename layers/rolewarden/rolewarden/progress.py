@@ -111,16 +111,16 @@ class RecordedProgress:
         text = rows[0].get("text") if rows else ""
         return text if isinstance(text, str) else ""
 
-    def audited(self, account: str, now: float) -> datetime | None:
+    def audited(self, account: str, before: float) -> datetime | None:
         """The time until which the calls of an account are audited; None if no audit has ended yet.
 
-        A time after `now`, or in another form, also gives None. Otherwise the audit would leave out the calls before
+        A time after `before`, or in another form, also gives None. Otherwise the audit would leave out the calls before
         it.
         """
         rows = self.aws.query(self._table, {"scope": _audit(account)["scope"]})
         try:
             until = datetime.fromisoformat(rows[0]["until"])
-            return until if until.timestamp() <= now else None
+            return until if until.timestamp() <= before else None
         except (LookupError, TypeError, ValueError, OverflowError):
             return None
 

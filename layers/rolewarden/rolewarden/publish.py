@@ -23,7 +23,7 @@ from rolewarden.guardrails import Fallback, Mode
 from rolewarden.listed import PublishedPolicy
 from rolewarden.names import folded, same
 from rolewarden.needs import Needs
-from rolewarden.origin import DEPLOYMENT, SCHEDULED_CHECK, SWEEP, Cause, Origin, Trigger
+from rolewarden.origin import DEPLOYMENT, SCHEDULED_CHECK, SWEEP, Origin, Trigger
 from rolewarden.own_events import GuardrailsPublished
 from rolewarden.packing import Statement, document_of
 from rolewarden.placement import added, identities, identity, rearranged, statements_of
@@ -35,7 +35,7 @@ from rolewarden.rules_log import OUTPUT, RulesLog, document_in
 from rolewarden.runtime import Runtime
 from rolewarden.settings import PublishSettings
 from rolewarden.stacks import StackReader
-from rolewarden.verdicts import CREATED, REPLACED, UNCHANGED, UNDONE
+from rolewarden.verdicts import CREATED, REPLACED, UNCHANGED
 from rolewarden.work import BEGIN, DEPLOYER, LONGEST_DELAY, PUBLISH, RECHECKS, Recheck, Rechecks, rechecks_in
 
 
@@ -568,15 +568,9 @@ class Publications:
             return {"ignored": "no recheck"}
         done = self._restore(recheck.request)
         if recheck.edited and UNCHANGED in done["policies"].values():
-            self._report_undone(recheck.request)
+            request = recheck.request
+            self.publisher.recorder.record_undone_policy(request.account, request.policy, request.origin)
         return done
-
-    def _report_undone(self, request: EvaluationRequest) -> None:
-        """Report a change of a policy that was undone before this function read it, unless it was reported."""
-        recorder, event_id = self.publisher.recorder, request.origin.cause.event_id
-        rows = recorder.newest(f"{request.account}/policy/{request.policy}")
-        if event_id and all(Cause.from_dict(row.get("cause")).event_id != event_id for row in rows):
-            recorder.record_restored_policy(request.account, request.policy, UNDONE, request.origin, "")
 
     def _publish_before_sweep(self, account: str) -> dict[str, Any]:
         """Publish the policies of a member account, then trigger its sweep, which can attach them to roles."""

@@ -53,7 +53,7 @@ from rolewarden.reported import (
     ReportedKind,
     ReportedRow,
 )
-from rolewarden.verdicts import RECOMMENDATIONS, SOME_SUBJECTS, Doubt, Outcome, Reason, Verdict
+from rolewarden.verdicts import RECOMMENDATIONS, SOME_SUBJECTS, UNDONE, Doubt, Outcome, Reason, Verdict
 
 # An invocation that raises before it decides anything has no metrics. Its error is logged, so the warning about missing
 # metrics is not needed.
@@ -433,6 +433,16 @@ class Recorder:
         metrics.add_metric("PolicyRestored", MetricUnit.Count, 1)
         logger.warning(event.detail_type, extra={"finding": event.detail})
         self._report(event, f"{account}/policy/{policy}", self._now())
+
+    def record_undone_policy(self, account: str, policy: str, origin: Origin) -> None:
+        """Record a call that changed a guardrail's policy, which was right again before Rolewarden read it.
+
+        If the history has a row of the call, Rolewarden restored the policy and reported that. Raises RetryLater.
+        """
+        event_id = origin.cause.event_id
+        rows = self.newest(f"{account}/policy/{policy}")
+        if event_id and all(Cause.from_dict(row.get("cause")).event_id != event_id for row in rows):
+            self.record_restored_policy(account, policy, UNDONE, origin, "")
 
     def record_publication(self, event: GuardrailsPublished) -> None:
         """Record the policies that a deployment wrote, by which the audit knows its calls. This sends no event."""

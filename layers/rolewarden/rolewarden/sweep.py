@@ -26,6 +26,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Self, TypeGuard
 
 from rolewarden import __version__, reach
@@ -158,7 +159,7 @@ class Sweeper:
             Discovery(SubjectReader(aws, runtime.rules, settings.own_roles), runtime.bindings, clock),
             runtime.needs,
             runtime.recorder,
-            Auditor(aws, progress, runtime.recorder, settings.own_roles),
+            Auditor(aws, progress, runtime.recorder, settings.own_roles, timedelta(seconds=settings.sweep_seconds)),
             Queues(
                 settings.sweep_queue_url,
                 settings.work_queue_url,

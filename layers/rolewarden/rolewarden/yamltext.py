@@ -66,6 +66,7 @@ class _Loader(yaml.SafeLoader):
     def __init__(self, text: str, progress: Callable[[str, int, int], None]) -> None:
         super().__init__(text)
         self.path: Path = ()
+        self.depth = 0
         self.progress = progress
         self.lines = text.count("\n") + 1
         self.shown = 0
@@ -92,9 +93,12 @@ class _Loader(yaml.SafeLoader):
                 f"`{word}` is an anchor or a tag in YAML, which is not allowed: put the text in quotes, or remove it"
             )
             raise YamlTextError(message, line, self.path)
-        if len(self.path) > DEEPEST:
+        # A key can be nested, too, and has no path of its own.
+        if self.depth > DEEPEST:
             raise YamlTextError(f"the text is nested deeper than {DEEPEST} levels: remove the excess brackets", line)
+        self.depth += 1
         node = super().compose_node(parent, index)
+        self.depth -= 1
         self.path = above
         return node
 

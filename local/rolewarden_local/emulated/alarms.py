@@ -1,6 +1,8 @@
 """Metrics that functions log, and alarms that see missing data and periods as CloudWatch does, also when they are new.
 
-MiniStack takes no metrics from logs. It evaluates an alarm over all dimensions and periods at once, and never without
+MiniStack takes no metrics from logs. It has no mute rules, with which alarms change their state and notify nobody:
+https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutAlarmMuteRule.html. Here, a rule is active as
+soon as it exists. It evaluates an alarm over all dimensions and periods at once, and never without
 data.
 
 A function logs metrics in CloudWatch's embedded metric format, and CloudWatch reads them from the log:
@@ -15,11 +17,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any, Final
 
-from rolewarden_local.emulated._ministack import cloudwatch, lambda_svc, provisioners
+from rolewarden_local.emulated._ministack import cloudwatch, lambda_svc, provisioners, responses
 from rolewarden_local.emulated.patches import Patch
 
 OK: Final = "OK"
@@ -115,6 +117,9 @@ def install_alarms() -> None:
         _evaluating(cloudwatch._describe_alarms),
         "MiniStack evaluates alarms only when data arrives.",
     ).install()
+    Patch(
+        cloudwatch, "handle_request", _with_mute_rules(cloudwatch.handle_request), "MiniStack has no mute rules."
+    ).install()
     alarm = provisioners._RESOURCE_HANDLERS["AWS::CloudWatch::Alarm"]
     create = alarm["create"]
 
@@ -149,7 +154,51 @@ def set_state(alarm: dict[str, Any]) -> None:
         reason = f"{len(points)} data points, missing data treated as {alarm.get('TreatMissingData', 'missing')}"
         alarm |= {"StateValue": state, "StateReason": reason, "StateUpdatedTimestamp": int(now)}
         cloudwatch._record_history(alarm["AlarmName"], before, state, reason)
-        cloudwatch._dispatch_alarm_actions(alarm, before, state, reason)
+        if not alarm.get(_MUTED_BY):
+            cloudwatch._dispatch_alarm_actions(alarm, before, state, reason)
+
+
+_MUTED_BY: Final = "rolewarden_muted_by"
+"""The key of an alarm with the ARNs of its mute rules, so that they end with the account."""
+
+_Handle = Callable[..., Awaitable[Any]]
+
+
+def _with_mute_rules(handle: _Handle) -> _Handle:
+    calls = {"PutAlarmMuteRule": _mute, "DeleteAlarmMuteRule": _unmute, "ListAlarmMuteRules": _mute_rules}
+
+    async def handle_request(method: str, path: str, headers: Any, body: bytes, query: Any) -> Any:
+        # botocore writes JSON and names the operation in this header.
+        operation = headers.get("x-amz-target", "").rpartition(".")[2]
+        if operation not in calls:
+            return await handle(method, path, headers, body, query)
+        return cloudwatch._json_ok(calls[operation](json.loads(body)))
+
+    return handle_request
+
+
+def _mute(given: Mapping[str, Any]) -> dict[str, Any]:
+    _unmute({"AlarmMuteRuleName": given["Name"]})
+    for name in given["MuteTargets"]["AlarmNames"]:
+        cloudwatch._alarms[name].setdefault(_MUTED_BY, []).append(_mute_arn(given["Name"]))
+    return {}
+
+
+def _unmute(given: Mapping[str, Any]) -> dict[str, Any]:
+    for alarm in cloudwatch._alarms.values():
+        alarm[_MUTED_BY] = [arn for arn in alarm.get(_MUTED_BY, ()) if arn != _mute_arn(given["AlarmMuteRuleName"])]
+    return {}
+
+
+def _mute_rules(given: Mapping[str, Any]) -> dict[str, Any]:
+    of_alarm = given.get("AlarmName")
+    alarms = (alarm for name, alarm in cloudwatch._alarms.items() if of_alarm in {None, name})
+    arns = dict.fromkeys(arn for alarm in alarms for arn in alarm.get(_MUTED_BY, ()))
+    return {"AlarmMuteRuleSummaries": [{"AlarmMuteRuleArn": arn, "Status": "ACTIVE"} for arn in arns]}
+
+
+def _mute_arn(name: str) -> str:
+    return f"arn:aws:cloudwatch:{responses.get_region()}:{responses.get_account_id()}:alarm-mute-rule:{name}"
 
 
 def _dimensions(alarm: Mapping[str, Any]) -> dict[str, str]:

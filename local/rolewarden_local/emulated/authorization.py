@@ -388,7 +388,10 @@ def _asked(request: Request) -> Iterable[_Ask]:
     if request.service in {"iam", "sts"}:
         return _of_iam(request, action)
     if request.service == "sns":
-        return [_Ask(action, request.parameter("TopicArn") or "*")]
+        # A call about a subscription is authorized on its topic, whose ARN the ARN of the subscription begins with.
+        topic = request.parameter("TopicArn") or request.parameter("ResourceArn")
+        topic = topic or request.parameter("SubscriptionArn").rpartition(":")[0]
+        return [_Ask(action, topic or "*")]
     if request.service == "dynamodb":
         return _of_dynamodb(request, action)
     if request.service == "cloudformation" and (name := request.parameter("StackSetName")):
@@ -400,9 +403,12 @@ def _asked(request: Request) -> Iterable[_Ask]:
         return [_of_lambda(request) or _Ask(action)]
     if action == "cloudwatch:DescribeAlarms":
         return [_Ask(action, request.arn("cloudwatch", "alarm:*"))]
+    if action == "cloudwatch:ListAlarmMuteRules":
+        return [_Ask(action, request.arn("cloudwatch", "alarm-mute-rule:*"))]
     named = {
         "cloudtrail": _of_cloudtrail,
         "events": _of_events,
+        "kms": _of_kms,
         "sagemaker": _of_sagemaker,
         "sqs": _of_sqs,
     }.get(request.service)
@@ -415,6 +421,12 @@ def _of_lambda(request: Request) -> _Ask | None:
             action = _OF_LAMBDA.get((request.method, found.groupdict().get("what", kind)))
             return _Ask(action, request.arn("lambda", f"{kind}:{found['name']}")) if action else None
     return None
+
+
+def _of_kms(request: Request, action: str, given: Mapping[str, Any]) -> list[_Ask]:
+    """A call about a key is authorized on the ARN of the key. A name of an alias is not resolved."""
+    key = str(given.get("KeyId", ""))
+    return [_Ask(action, key if key.startswith("arn:") or not key else request.arn("kms", f"key/{key}"))]
 
 
 def _of_stack_set(request: Request, action: str, name: str) -> list[_Ask]:

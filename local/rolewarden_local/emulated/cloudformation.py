@@ -16,6 +16,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import yaml
+
 from rolewarden_local.emulated._ministack import (
     cfn_changesets,
     cfn_engine,
@@ -40,6 +42,13 @@ def install_cloudformation() -> None:
             lambda template, parameters: dict(Conditions(template, parameters)),
             "MiniStack compares the name of a pseudo parameter instead of its value, and lacks functions on strings.",
         ).install()
+    if yaml.__with_libyaml__:
+        Patch(
+            cfn_engine,
+            "CfnLoader",
+            _in_c(cfn_engine.CfnLoader),
+            "PyYAML's parser in Python takes a second for the template of this project, and MiniStack calls it twice.",
+        ).install()
     events = cfn_handlers._ACTION_HANDLERS["DescribeStackEvents"]
     cfn_handlers._ACTION_HANDLERS["DescribeStackEvents"] = lambda params: _with_properties(params, events(params))
     mapping = provisioners._RESOURCE_HANDLERS["AWS::Lambda::EventSourceMapping"]
@@ -57,6 +66,17 @@ def install_cloudformation() -> None:
     table["update"] = lambda physical, old, new, stack, *more, **named: _with_policy(
         new, update_table(physical, old, new, stack, *more, **named)
     )
+
+
+def _in_c(loader: Any) -> type[yaml.CSafeLoader]:
+    """A class that loads the same YAML with libyaml."""
+
+    class Loader(yaml.CSafeLoader):
+        yaml_constructors = loader.yaml_constructors
+        yaml_multi_constructors = loader.yaml_multi_constructors
+        yaml_implicit_resolvers = loader.yaml_implicit_resolvers
+
+    return Loader
 
 
 _EVENT_OF = re.compile(r"<LogicalResourceId>([^<]*)</LogicalResourceId>")

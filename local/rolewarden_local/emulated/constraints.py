@@ -38,7 +38,7 @@ Broken = Callable[[Any, str], Iterator[str]]
 """The constraints of a shape that a value at a place breaks, in AWS's words."""
 
 
-def refusal(
+def broken_refusal(
     service: str,
     operation: str,
     method: str,
@@ -61,7 +61,7 @@ def refusal(
     if found := list(check(request, "") if check else ()):
         return _answer(service, operation, found)
     beyond = limits.beyond(service, operation, request)
-    return faults.refusal(service, *beyond, 400) if beyond else None
+    return faults.refusal(service, *beyond, 409 if beyond[0] == "LimitExceeded" else 400) if beyond else None
 
 
 def install_constraints() -> None:

@@ -19,6 +19,7 @@ from xml.sax.saxutils import escape
 
 from rolewarden_local.emulated import access, names
 from rolewarden_local.emulated._ministack import iam, sts
+from rolewarden_local.emulated.limits import INLINE_SIZE, POLICY_SIZE
 from rolewarden_local.emulated.patches import Patch
 
 Response = tuple[int, dict[str, str], bytes]
@@ -27,8 +28,6 @@ Handler = Callable[[Params], Response]
 Check = Callable[[Params], Response | None]
 Entry = tuple[str, Callable[[], str]]
 
-POLICY_SIZE: Final = 6_144
-INLINE_SIZE: Final = 10_240
 PAGE: Final = 100
 LARGEST_PAGE: Final = 1_000
 PROTECTED_PATHS: Final = ("/aws-service-role/", "/aws-reserved/sso.amazonaws.com/")

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 from rolewarden_local.emulated._ministack import cfn_engine, responses
 
@@ -48,6 +48,10 @@ class Conditions(Mapping[str, bool]):
         return len(self._definitions)
 
 
+_UUID: Final = "1f357b5b-3e36-838c-94a4-e671aa807118"
+"""The end of a stack's ID, in full length, because the limits of event patterns count it."""
+
+
 @dataclass(frozen=True)
 class Stack:
     """A stack in an account and region, for a template without a deployment.
@@ -65,7 +69,7 @@ class Stack:
 
     def resolve(self, value: Any) -> Any:
         """`value` with its intrinsic functions replaced by their results, or None for AWS::NoValue."""
-        stack_id = f"arn:{self.partition}:cloudformation:{self.region}:{self.account}:stack/{self.name}/1f357b5b"
+        stack_id = f"arn:{self.partition}:cloudformation:{self.region}:{self.account}:stack/{self.name}/{_UUID}"
         with responses.request_scope(self.account, self.region):
             resolved = cfn_engine._resolve_refs(
                 self._in_partition(value),

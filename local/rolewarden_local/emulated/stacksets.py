@@ -341,7 +341,8 @@ def _list_instances(params: Mapping[str, Any]) -> Any:
 def _members(stack_set: StackSet, page: Iterable[tuple[Place, Mapping[str, str]]]) -> Iterable[str]:
     for (account, region), made in page:
         fields = {"StackSetId": f"{stack_set.name}:{stack_set.id}", "Region": region, "Account": account, **made}
-        detailed = {"CURRENT": "SUCCEEDED"}.get(made["Status"], "FAILED")
+        # A stack that an operation did not update stays OUTDATED when a later operation that detects drift succeeds.
+        detailed = fields.pop("DetailedStatus", "") or {"CURRENT": "SUCCEEDED"}.get(made["Status"], "FAILED")
         told = "".join(f"<{key}>{escape(value)}</{key}>" for key, value in fields.items() if value)
         yield (
             f"<member>{told}<StackInstanceStatus><DetailedStatus>{detailed}</DetailedStatus></StackInstanceStatus>"

@@ -61,6 +61,7 @@ class Account:
     guardrails: Path
 
     def __post_init__(self) -> None:
+        self._clients: dict[tuple[str, str], Any] = {}
         self.iam = self.client("iam")
         self.sagemaker = self.client("sagemaker")
         self.sqs = self.client("sqs")
@@ -77,8 +78,10 @@ class Account:
 
     def client(self, service: str, person: str = "") -> Any:
         """A client of a service, as one of the seed's people or as root."""
-        session = boto3.Session(*self.people.get(person, ("test", "test")), region_name=REGION)
-        return session.client(service)  # type: ignore[call-overload]
+        if (service, person) not in self._clients:
+            session = boto3.Session(*self.people.get(person, ("test", "test")), region_name=REGION)
+            self._clients[service, person] = session.client(service)  # type: ignore[call-overload]
+        return self._clients[service, person]
 
     def verdict(self, role: str) -> Outcome:
         """Evaluate a role with the product's own code, without writing."""

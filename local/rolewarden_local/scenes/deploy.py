@@ -6,9 +6,11 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import boto3
 import yaml
@@ -34,12 +36,23 @@ def environment(endpoint: str, region: str) -> dict[str, str]:
     }
 
 
-def build(root: Path, folder: Path) -> None:
-    """Build the project at `root` into a folder. Raises DeployError."""
-    run_sam(root, {**os.environ, "SAM_CLI_TELEMETRY": "0"}, "build", "--build-dir", str(folder))
+def build(root: Path, folder: Path, variables: Mapping[str, str] = MappingProxyType({})) -> None:
+    """Build the project at `root` into a folder, for this version of Python. Raises DeployError.
+
+    The local AWS runs functions on its own version of Python, and would have to compile a layer for another one.
+    `variables` are environment variables for the build.
+    """
+    own = {"SAM_CLI_TELEMETRY": "0", "BYTECODE": sys.executable}
+    run_sam(root, {**os.environ, **own, **variables}, "build", "--build-dir", str(folder))
     # JSON is also YAML. `sam deploy` reads the template several times, and reads JSON much faster than other YAML.
     template = folder / "template.yaml"
-    template.write_text(json.dumps(yaml.safe_load(template.read_text())))
+    template.write_text(json.dumps(read_template(template)))
+
+
+def read_template(file: Path) -> Any:
+    """The content of a template that SAM CLI wrote. Such a file is long, and libyaml reads it ten times as fast."""
+    text = file.read_text(encoding="utf-8")
+    return yaml.load(text, Loader=yaml.CSafeLoader) if yaml.__with_libyaml__ else yaml.safe_load(text)
 
 
 def deploy(
@@ -98,14 +111,20 @@ def write_invoke_environment(root: Path, variables: Mapping[str, str]) -> None:
     path.write_text(json.dumps({"Parameters": {name: variables[name] for name in names}}, indent=1) + "\n")
 
 
+def sam(root: Path) -> list[str]:
+    """The words that begin a command of SAM CLI in the project at `root`. Raises DeployError."""
+    own = root / ".venv-sam" / "bin" / "python"
+    if own.exists():
+        return [str(own), str(Path(__file__).with_name("quick_sam.py"))]
+    if command := shutil.which("sam"):
+        return [command]
+    raise DeployError("SAM CLI is missing: run `make install`")
+
+
 def run_sam(root: Path, variables: Mapping[str, str], *arguments: str) -> None:
     """Run SAM CLI in `root`. Raises DeployError."""
-    own = root / ".venv-sam" / "bin" / "sam"
-    command = str(own) if own.exists() else shutil.which("sam")
-    if command is None:
-        raise DeployError("SAM CLI is missing: run `make install`")
     ended = subprocess.run(
-        [command, *arguments], cwd=root, env=dict(variables), capture_output=True, text=True, check=False
+        [*sam(root), *arguments], cwd=root, env=dict(variables), capture_output=True, text=True, check=False
     )
     if ended.returncode:
         raise DeployError(f"sam {arguments[0]} failed:\n{ended.stdout}{ended.stderr}")
