@@ -255,7 +255,7 @@ def _left_out(counts: list[dict[str, float]]) -> str:
     small, large, organization = (f"{math.ceil(_remainder(amounts))}" for amounts in counts)
     return (
         f"The rows are the prices that make up at least {100 * DECISIVE:.0f} % of one of the bills. *Everything "
-        "else* is DynamoDB's reads, writes and storage, the surcharge of fair queues, mails, stored logs, and the "
+        "else* is DynamoDB's reads, writes and storage, the surcharge of fair queues, emails, stored logs, and the "
         f"transfer of events between regions. The same run counts them: they stay below {small}, {large} and "
         f"{organization} dollars, and the sum includes these amounts. `bench/cost.py` has their prices. Its prices "
         "for a GB have not been compared with AWS's price list."
@@ -428,12 +428,12 @@ def _drilled() -> str:
     return (
         f"[Drills](drills.md) cost **{sum(bill.values()):.2f} dollars a month** in one account and region. "
         f"{bill['CloudWatch metrics']:.2f} of it are for metrics by account and region, which have a figure once a "
-        "day: CloudWatch charges a metric for each hour in which it has one. The bill above includes it. The two "
-        "alarms of DrillFunction are among the alarms.\n\n"
+        "day: CloudWatch charges for each hour in which a metric has a figure. The bill above includes these amounts. "
+        "The row of alarms includes the two alarms of DrillFunction.\n\n"
         f"A pulse takes {sum(each['sent'] + each['heard'] for each in pulse)} AWS calls in one region, and "
         f"{pulse[1]['sent'] + pulse[1]['heard']} in each further one. A full drill takes "
-        f"{full['sent'] + full['heard']}. A test counts these calls on the local AWS. [Another page](drills.md#know-"
-        "what-drills-cost-others) has the charges of AWS Config, GuardDuty and others for drills."
+        f"{full['sent'] + full['heard']}. A test counts these calls on the local AWS. [Drills](drills.md#see-the-"
+        "cost-of-drills-for-other-services) has the charges of AWS Config, GuardDuty and others for drills."
     )
 
 

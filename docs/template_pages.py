@@ -85,7 +85,7 @@ def read(file: str) -> Mapping[str, Any]:
 
 def parameters() -> str:
     """The table of the parameters of template.yaml."""
-    rows = ["| parameter | default | values | meaning |", "|---|---|---|---|"]
+    rows = ["| Parameter | Default | Values | Meaning |", "|---|---|---|---|"]
     for name, parameter in template()["Parameters"].items():
         default = f"`{parameter['Default']}`" if parameter["Default"] != "" else "empty"
         meaning = " ".join(parameter["Description"].split()).replace("|", "\\|")
@@ -109,7 +109,7 @@ def title(page: str) -> str:
 
 def alarms() -> str:
     """The table of the alarms of template.yaml."""
-    rows = ["| alarm | means | goes off if |", "|---|---|---|"]
+    rows = ["| Alarm | Meaning | In the state ALARM if |", "|---|---|---|"]
     for name, properties in _alarms():
         _, description = properties["AlarmDescription"]
         meaning, _, entry = description.partition(" Runbook: ${RunbookUrl}#")
@@ -152,7 +152,7 @@ def _length(seconds: int) -> str:
 
 def metrics() -> str:
     """The table of the metrics of the namespace `Rolewarden`. A metric without a meaning raises KeyError."""
-    rows = ["| metric | unit | meaning | alarm |", "|---|---|---|---|"]
+    rows = ["| Metric | Unit | Meaning | Alarm |", "|---|---|---|---|"]
     for name, unit in sorted(recorded_metrics().items()):
         alarm = next((alarm for alarm, properties in _alarms() if properties["MetricName"] == name), "")
         link = f"[{alarm}]({RUNBOOK}#{alarm.lower()})" if alarm else ""

@@ -116,7 +116,7 @@ class Desk:
         return []
 
     def seen(self, *, is_subscribed: bool = True) -> list[str]:
-        """A deployed stack in good order, or one whose alarms reach nobody."""
+        """A deployed stack in good order, or one whose alarms have no receiver."""
         self.rules()
         clinic = self.clinic = Clinic(self.world, self.monkeypatch)
         if not is_subscribed:
@@ -133,7 +133,7 @@ class Desk:
         return []
 
     def verified(self, *, is_subscribed: bool = True) -> list[str]:
-        """A stack in good order whose drills are heard, or one whose alarms reach nobody."""
+        """A stack in good order whose drills are heard, or one whose alarms have no receiver."""
         found = self.seen(is_subscribed=is_subscribed)
         Operated(one_account(self.world), self.monkeypatch, self.clinic)
         return found

@@ -45,7 +45,7 @@ def test_the_alert_of_an_unenforceable_role_has_the_reason_the_recommended_actio
     assert alert.headline == "Rolewarden: role CanvasFull cannot be protected: quota full"
     assert rows(alert) == {
         "What": "role CanvasFull lacks only-nova-and-sonnet, and Rolewarden cannot protect it: "
-        "until you act, a missing guardrail denies its users nothing",
+        "until you act, its users may reach models that the missing guardrail denies",
         "Used by": "research/fatima",
         "Who": "arn:aws:iam::111122223333:user/mallory",
         "Call": "TagRole at 2026-11-23T08:00:12Z",
@@ -104,7 +104,7 @@ def test_the_alert_about_missing_members_has_the_command_that_shows_the_reason()
         recommendation=RECOMMENDATIONS[Reason.NOT_DELEGATED],
     )
     assert alert.headline == "Rolewarden: account 111122223333: not a delegated administrator"
-    assert "which member accounts exist" in rows(alert)["What"]
+    assert "does not list the member accounts" in rows(alert)["What"]
     assert rows(alert)["Done"] == "swept the central account only"
     assert "`aws organizations list-delegated-administrators`" in alert.body
 
@@ -128,8 +128,8 @@ def test_the_alert_of_a_profile_that_a_sweep_found_names_no_actor():
         "Rolewarden: user profile d-research0001/rosa cannot be protected: shares its domain's role"
     )
     assert rows(alert)["What"] == (
-        "user profile d-research0001/rosa needs no-generative-ai, but uses its domain's role, which has only what the "
-        "domain needs"
+        "user profile d-research0001/rosa needs no-generative-ai, but uses its domain's role, which has only the "
+        "guardrails of the domain"
     )
     assert rows(alert)["Who"] == "not known: a sweep found it, and not an event"
     assert rows(alert)["Done"] == "nothing: the role keeps the guardrails of its domain (shares its domain's role)"
@@ -163,7 +163,7 @@ def test_the_alert_of_an_unreadable_list_of_domains_has_no_asterisk():
     event = sample("finding_subject")
     event["detail"] = {"domain": "*", "reason": "access denied", "message": "ListDomains: AccessDenied"}
     alert = compose(event, "aws")
-    assert alert.headline == "Rolewarden: the domains of a Region cannot be evaluated: access denied"
+    assert alert.headline == "Rolewarden: the domains of a region cannot be evaluated: access denied"
     assert rows(alert)["Why"] == "ListDomains: AccessDenied"
 
 
@@ -171,7 +171,7 @@ def test_the_alert_of_an_edited_guardrail_has_the_caller_and_a_command_that_show
     alert = alert_of("finding_policy_restored")
     assert alert.headline == "Rolewarden: guardrail no-generative-ai was edited and is restored"
     assert rows(alert)["Who"] == "arn:aws:iam::111122223333:user/mallory"
-    assert rows(alert)["Done"] == "restored the default version of the policy to what guardrails.yaml says"
+    assert rows(alert)["Done"] == "restored the default version of the policy to the text of guardrails.yaml"
     arn = "arn:aws:iam::111122223333:policy/rolewarden/no-generative-ai"
     assert rows(alert)["Versions"] == f"aws iam list-policy-versions --policy-arn {arn}"
     assert rows(alert)["Command"] == f"aws iam get-policy-version --policy-arn {arn} --version-id VERSION"
@@ -193,7 +193,7 @@ def test_the_alert_of_a_deleted_guardrail_says_that_it_was_created_again():
 def test_the_alert_of_a_change_that_was_undone_says_that_the_policy_is_right_again():
     alert = alert_of("finding_policy_restored", remediation="undone")
     assert alert.headline == "Rolewarden: guardrail no-generative-ai was changed and is restored"
-    assert rows(alert)["Done"].startswith("nothing: the policy was as guardrails.yaml says again")
+    assert rows(alert)["Done"].startswith("nothing: the policy had the text of guardrails.yaml again")
 
 
 def test_the_alert_of_a_replayed_record_names_the_replay():

@@ -66,7 +66,7 @@ def test_the_audit_does_not_record_an_entry_twice(world):
     world.enforce(world.detach("CanvasOmar", "no-generative-ai"))
     rows = world.history("CanvasOmar")
     done = world.audit()
-    assert done["calls"] > 1
+    assert done["calls"] >= 1
     assert done["backfilled"] == 0
     assert world.history("CanvasOmar") == rows
 

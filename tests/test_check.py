@@ -509,7 +509,7 @@ def test_compile_prints_the_service_control_policies_of_a_file(tmp_path: Path) -
     assert list(answer["policies"]) == ["rolewarden-models", "rolewarden-models-2"]
     assert all(len(json.dumps(document)) > answer["characters"][name] for name, document in answer["policies"].items())
     assert (answer["scope"], answer["partition"], answer["without_not_resource"]) == ("account", "aws", [])
-    assert "rolewarden: 2 SCPs of the 10 that a root, unit or account can have" in said
+    assert "rolewarden: 2 SCPs of the 10 that a root, OU or account can have" in said
     assert "assignments[1]: has no `principals`" in said
     code, printed, _ = run("compile", "--scp", str(SHIPPED), "--out", str(tmp_path))
     files = [Path(line) for line in printed.splitlines()]

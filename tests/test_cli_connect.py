@@ -132,3 +132,15 @@ def test_a_mistake_in_the_configuration_of_aws_is_one_line_with_an_action(nobody
     [line] = result.stderr.splitlines()
     assert re.search(": (correct|list your profiles|check your network|check this file) ", line)
     assert ".: " not in line
+
+
+@pytest.mark.parametrize(
+    ("region", "suggests"), [("us-esat-1", "us-east-1"), ("eu-wset-1", "eu-west-1"), ("us-east-1", "")]
+)
+def test_a_region_that_is_nearly_right_is_named(nobody, monkeypatch, region, suggests):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "x")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    [line] = run("status", "--region", region).stderr.splitlines()
+    assert ("did you mean" in line) == bool(suggests)
+    assert f"did you mean `{suggests}`" in line or not suggests

@@ -153,8 +153,8 @@ def log_reads_only(_clinic):
 
 
 FAULTS = {
-    subscribe_without_confirmation: "alarms reach nobody: 1 of 1 subscriptions are not confirmed",
-    unsubscribe: "alarms reach nobody: the topic has no subscription",
+    subscribe_without_confirmation: "alarms have no receiver: 1 of 1 subscriptions are not confirmed",
+    unsubscribe: "alarms have no receiver: the topic has no subscription",
     disable_actions: "HeartbeatAlarm does not notify the topic",
     redirect_alarm: "HeartbeatAlarm does not notify the topic",
     delete_alarm: "HeartbeatAlarm does not exist",

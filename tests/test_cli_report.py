@@ -66,9 +66,9 @@ def test_the_report_says_what_has_changed_since_an_earlier_one(world, tmp_path):
     result = rolewarden("report", "-o", str(later), "--since-report", str(earlier), *MODELS)
     assert result.exit_code == 0, result.output
     changes = rows_of_table(Page(later.read_text(encoding="utf-8")).root, "changes-table")
-    state = {"What changed": "state of a role", "Whom or what": "CanvasRosa"}
+    state = {"Change": "state of a role", "About": "CanvasRosa"}
     assert {**state, "In the earlier report": "compliant", "In this report": "drifted"} in changes
-    assert "people can use more models" in {change["What changed"] for change in changes}
+    assert "people can use more models" in {change["Change"] for change in changes}
 
 
 def test_an_earlier_report_that_is_none_is_an_error_of_one_line_before_any_call(world, tmp_path, monkeypatch):

@@ -75,10 +75,22 @@ def test_the_calls_of_a_large_organization_are_those_that_the_bench_counted(benc
     assert int(calls) == cost._figure(results["parts"], "accounts", case, "calls")
 
 
+def test_the_page_about_alternatives_has_the_calls_that_the_bench_counted(bench):
+    _, _, results = bench
+    [of] = [
+        row["of"]
+        for row in results["parts"]["sweep-10000"]["rows"]
+        if (row["case"], row["figure"]) == ("10,000 roles, steady", "calls")
+    ]
+    page = told("docs/explanation/alternatives.md")
+    assert f"[{of['custodian']['median']:,} calls for 10,000 roles]" in page
+    assert f"Rolewarden makes {of['rolewarden']['median']:,}" in page
+
+
 def test_the_dollars_of_other_pages_are_those_of_the_cost_page(bench):
     cost, _, results = bench
     small, _, organization = (f"{cost.total(customer, results):.0f} dollars" for customer in cost.CUSTOMERS)
-    assert f"about {small} a month" in told("README.md")
+    assert f"about {small} a month" in " ".join(told("README.md").split())
     assert f"About {organization}" in told("docs/explanation/scale.md")
 
 

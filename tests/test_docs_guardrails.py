@@ -24,6 +24,7 @@ from rolewarden.packing import POLICY_SIZE, SCP_SIZE, size
 from rolewarden.policies import SID_FAMILIES, compile_rules
 from rolewarden_cli import protect
 from rolewarden_cli.protect import Protection
+from rolewarden_cli.rules import left_open
 
 from tests.guardrails.probes import PAGE, REQUESTS, emitted_sids
 from tests.stacks import deployed, translated, whole
@@ -51,6 +52,16 @@ def test_a_recipe_compiles_to_the_statements_on_the_page(text: str, shown: str) 
 def test_the_page_has_recipes() -> None:
     assert len(RECIPES) == 16
     assert sum(bool(shown) for _, shown in RECIPES) == 11
+
+
+def test_the_recipe_against_all_generative_ai_names_each_path_that_stays_open() -> None:
+    section = RECIPE_TEXT.partition("## Deny all generative AI\n")[2].partition("\n## ")[0]
+    [text] = re.findall(r"```yaml\n(.*?)```", section, flags=re.DOTALL)
+    reading = read_yaml(text, today=date(2026, 1, 1))
+    assert reading.rules is not None
+    [guardrail] = reading.rules.guardrails.values()
+    options = [re.findall(r"\(`([\w.]+)`\)", path) for path in left_open(guardrail)]
+    assert re.findall(r"\(`([\w.]+)`\)", section) == list(chain.from_iterable(options))
 
 
 def test_the_table_of_access_paths_has_each_statement_and_no_other() -> None:

@@ -100,7 +100,7 @@ def test_the_cdk_example_makes_a_policy_of_each_printed_file_with_its_bytes(
     assert [one.given["target_ids"] for one in made] == [[UNIT]] * len(made)
 
 
-def test_the_terraform_example_takes_each_printed_file_and_the_same_unit(printed: dict[str, str]) -> None:
+def test_the_terraform_example_takes_each_printed_file_and_the_same_ou(printed: dict[str, str]) -> None:
     text = snippet("terraform", "locals")
     [pattern] = re.findall(r'fileset\("\$\{path\.module\}/scps", "([^"]+)"\)', text)
     assert all(fnmatchcase(f"{name}.json", pattern) for name in [*printed, "rolewarden-admission"])
@@ -125,12 +125,12 @@ def test_the_query_for_cloudtrail_lake_has_exactly_the_columns_that_the_command_
     assert len(grouped) == len(LAKE_COLUMNS) - len(("calls", "first", "last"))
 
 
-def test_the_steps_begin_with_the_plan_and_attach_to_a_test_unit_first() -> None:
+def test_the_steps_begin_with_the_plan_and_attach_to_a_test_ou_first() -> None:
     page = prevention.HOW_TO.read_text(encoding="utf-8")
     steps = re.findall(r"^\d+\. (.*?)(?=^\d+\. |\n\n)", page.partition("## Attach the SCPs")[2], re.M | re.S)
     seen = [
         next(n for n, step in enumerate(steps) if word in step)
-        for word in ("plan --prevention", "test unit,", "further unit")
+        for word in ("plan --prevention", "test OU,", "other OUs")
     ]
     assert seen == sorted(seen)
     assert "### Go back" in page

@@ -156,6 +156,24 @@ def test_a_column_without_a_header_is_found():
     assert columns_without_header("| a | |\n|---|---|\n| 1 | 2 |\n\n| b | c |\n|---|---|\n") == ["| a | |"]
 
 
+def rows_outside_of_a_table(text: str) -> list[str]:
+    """The first line of each block of table rows without a header. Markdown shows such rows as text."""
+    text = re.sub(r"^ *```.*?^ *```", "", text, flags=re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"(?:^ *\|.*\n)+", text, re.MULTILINE)
+    separator = re.compile(r" *\|[\s|:-]*-[\s|:-]*\|")
+    return [block.splitlines()[0] for block in blocks if not separator.fullmatch([*block.splitlines(), ""][1])]
+
+
+@pytest.mark.parametrize("page", [*sorted(ROOT.glob("*.md")), *PAGES], ids=lambda page: page.name)
+def test_every_row_belongs_to_a_table_with_a_header(page):
+    assert rows_outside_of_a_table(page.read_text(encoding="utf-8")) == []
+
+
+def test_a_row_after_a_blank_line_is_found():
+    assert rows_outside_of_a_table("| a |\n|---|\n| 1 |\n\n| 2 |\n") == ["| 2 |"]
+    assert rows_outside_of_a_table("| a |\n|---|\n| 1 |\n") == []
+
+
 def test_every_metric_that_the_code_records_has_a_meaning_and_every_meaning_a_metric():
     assert template_pages.recorded_metrics().keys() == template_pages.METRICS.keys()
 
@@ -166,6 +184,24 @@ def rows(page: str, heading: str) -> set[str]:
     section = text.partition(f"\n{heading}\n")[2].partition("\n## ")[0]
     cells = re.findall(r"^\| ([^|]+) \|", section, re.MULTILINE)
     return {re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", cell) for cell in cells}
+
+
+def test_the_readme_links_every_page_of_the_site():
+    pages = re.findall(r": ([\w/-]+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(pages) > 30
+    assert [page for page in pages if f"(docs/{page}" not in readme] == ["index.md"]
+
+
+def test_each_reason_that_leads_to_the_runbook_has_a_row_there():
+    findings = (ROOT / "docs" / "reference" / "findings.md").read_text(encoding="utf-8")
+    runbook = (ROOT / "docs" / "how-to" / "runbook.md").read_text(encoding="utf-8")
+    entry = runbook.partition("### Account Finding\n")[2].partition("\n### ")[0]
+    described = set(re.findall(r"^\| \*([^*]+)\*", entry, re.MULTILINE))
+    reasons = findings.partition("## Reasons")[2].partition("\n## ")[0]
+    leading = {line.split(" | ")[0].removeprefix("| ") for line in reasons.splitlines() if "#account-finding)" in line}
+    assert len(leading) > 15
+    assert leading - described == set()
 
 
 def test_every_kind_of_finding_and_every_reason_has_a_row(template):

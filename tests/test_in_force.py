@@ -259,7 +259,7 @@ def test_doctor_says_what_is_in_effect_and_whether_the_texts_are_equal(world, tm
     assert simulated[0] == "fail"
     assert texts == (("fail", "the SCPs lack statements that the local file compiles to") if reads else unread)
     attach(*documents(world.runtime.rules))
-    equal = ("ok", "the SCPs equal what the local file compiles to")
+    equal = ("ok", "the SCPs equal those of the local file")
     assert lines(0) == [("ok", f"in effect for {number} requests, text not read"), equal if reads else unread]
 
 

@@ -322,7 +322,7 @@ def test_an_event_needs_the_expected_aws_calls_of_a_warm_function(world):
 
 
 def test_a_new_profile_with_its_own_role_needs_three_more_calls(world):
-    world.protected()
+    world.protected(afresh=True)
     world.enforcer.discovery.refresh(ACCOUNT_ID, "us-east-1", _omar())
     world.sagemaker.create_user_profile(
         DomainId="d-analytics0001", UserProfileName="nadia", UserSettings={"ExecutionRole": world.role("CanvasNadia")}
@@ -342,7 +342,7 @@ def test_a_new_profile_with_its_own_role_needs_three_more_calls(world):
 
 
 def test_several_roles_are_remediated_before_they_are_recorded_in_one_batch(world):
-    world.protected()
+    world.protected(afresh=True)
     roles = ("CanvasAnalytics", "CanvasAnalyticsSpaces", "CanvasBedrockAnalytics")
     for role in roles:
         world.detach(role, "no-generative-ai")

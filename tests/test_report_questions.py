@@ -179,7 +179,7 @@ def test_who_tampered(asked):
     answer, place = ask(asked, "tampered")
     assert "calls by mallory" in answer
     rows = tables(place)["Calls against the guardrails, by caller"]
-    found = {(row["Caller"], row["What the calls did"]) for row in rows}
+    found = {(row["Caller"], row["Effect of the calls"]) for row in rows}
     assert ("mallory", "took a guardrail from a role") in found
     assert ("mallory", "edited a guardrail's policy") in found
     assert ("mallory", "changed the canary, with which Rolewarden tests itself") in found
@@ -191,7 +191,7 @@ def test_who_changed_the_rules_and_what_that_changed(asked):
     [row] = tables(place)["Changes of the rules"]
     assert row["Changed by"] == "Admin/olga"
     assert row["Call"] == "ExecuteChangeSet"
-    assert "domain research: can now use 28 models" in row["What it changed"]
+    assert "domain research: can now use 28 models" in row["Changed access"]
     assert row["Digests of the rules"].startswith("ada45860848c to ")
     modes = {row["Guardrail"]: row["Mode"] for row in tables(place)["The guardrails of the rules"]}
     assert modes["only-nova-and-sonnet"] == "enforce Rolewarden attaches it"
@@ -227,7 +227,7 @@ def test_which_service_control_policies_hold():
     root = page(changed(replace(report, rules=rules), prevention=AccountScps(scps, equals_rules=True)))
     answer, place = ask(root, "service control policies")
     assert answer == f"2 policies could be read. The policies of {ACCOUNT} have every statement of the rules."
-    assert {row["Policy"]: row["What it is"] for row in tables(place)["Service control policies"]} == {
+    assert {row["Policy"]: row["Kind"] for row in tables(place)["Service control policies"]} == {
         "FullAWSAccess": "another one",
         "rolewarden-models": "rules of guardrails.yaml",
     }
@@ -248,9 +248,7 @@ def test_what_changed_since_the_last_report(asked):
     answer, place = ask(asked, "since the last report")
     assert answer == "6 differences since 2026-10-26 09:00 UTC."
     assert "report-2026-10.html" in words(place)
-    rows = {
-        (row["What changed"], row["Whom or what"]): row for row in tables(place)["Differences from the earlier report"]
-    }
+    rows = {(row["Change"], row["About"]): row for row in tables(place)["Differences from the earlier report"]}
     people = rows["people can use more models", "research/user-008, research/user-013"]
     assert people["In this report"].startswith("cohere.command-1-v1:0, ")
     assert rows["state of a role", "Canvas-finance-006"]["In this report"] == "exempt"
@@ -396,7 +394,7 @@ def test_a_change_of_the_rules_that_was_cut_says_so():
     change = rules_changed(NOW)
     cut = replace(change, row={"more_changes": 7}, unverified="another digest")
     [row] = tables(page(changed(generated(1, 1), history=(cut,))).ids["rules"])["Changes of the rules"]
-    assert "and 7 further lines" in row["What it changed"]
+    assert "and 7 further lines" in row["Changed access"]
     assert "not verified: another digest" in row["Changed by"]
 
 

@@ -64,7 +64,7 @@ def test_a_finding_about_a_list_of_domains_is_about_domains_and_not_about_a_role
         "message": "ListDomains: AccessDenied",
     }
     found = imported(event)
-    assert found["Title"] == "the domains of a Region may be unprotected: access denied"
+    assert found["Title"] == "the domains of a region may be unprotected: access denied"
     assert found["Description"] == "ListDomains: AccessDenied"
     [resource] = found["Resources"]
     assert (resource["Type"], resource["Id"].rpartition(":")[2]) == ("Other", "domain/*")

@@ -44,7 +44,7 @@ def test_a_stack_in_good_order_passes_and_the_end_says_what_only_an_account_can_
     lines = result.stdout.splitlines()
     assert "3 of 3 drills in order" in lines
     assert f"simulated model call: none denies CanvasRosa the model {NOVA}" in " ".join(result.stdout.split())
-    heading = next(line for line in lines if line.startswith("what only your account can confirm"))
+    heading = next(line for line in lines if line.startswith("facts that only your account can confirm"))
     assert lines.index(heading) > lines.index("3 of 3 drills in order")
     assert lines[-1].endswith("on which the protection depends less: add --all")
     shown = rolewarden("verify", *clinic.options, "--all").stdout

@@ -195,7 +195,7 @@ class World(Assembled):
         """Attach to every governed role the policies that it needs, and empty the work queue.
 
         If it is the first step in this World, the functions are cold after it, and the log does not have its calls.
-        With `afresh`, the log has them.
+        With `afresh`, the functions are warm, and the log has the calls.
         """
         if afresh:
             self._protect()

@@ -30,6 +30,7 @@ from rolewarden_cli.account import DeployedStack, OperatorCalls
 from rolewarden_cli.local import staged_account
 from rolewarden_cli.notes import note
 from rolewarden_cli.shipped import START_LOCAL, here_or_shipped
+from rolewarden_cli.suggestions import nearest
 
 AWS = "AWS"
 """The place of an account that is not on a local AWS."""
@@ -154,8 +155,8 @@ class Connection:
             return f"no local AWS is running, and this command needs a deployed stack: {START_LOCAL}"
         name, region = self.stack_name, self.aws.region
         return (
-            f"stack `{name}` does not exist in {region}: give its name (--stack) and region (--region); "
-            "`rolewarden plan` works without one"
+            f"stack `{name}` does not exist in {region}{_meant(region)}: give its name (--stack) and region "
+            "(--region); `rolewarden plan` works without one"
         )
 
 
@@ -334,7 +335,8 @@ def _connection(session: boto3.Session, where: Where, *, place: str = AWS, is_st
         raise NoConnectionError(f"cannot use {caller}: {refused}: check --profile and --assume-role") from refused
     except RetryLater as error:
         raise NoConnectionError(
-            f"cannot reach AWS: {_plain(error)}: check your network and AWS_ENDPOINT_URL, then run the command again"
+            f"cannot reach AWS: {_plain(error)}{_meant(aws.region)}: check your network and AWS_ENDPOINT_URL, "
+            "then run the command again"
         ) from error
     physical = {logical: name for logical, _, name in stack.resources} if stack else {}
     if stack is None and where.local and not is_staged and calls.has_table("BindingsTable"):
@@ -354,6 +356,17 @@ def _connection(session: boto3.Session, where: Where, *, place: str = AWS, is_st
         is_staged,
         has_chosen_regions=bool(where.regions),
     )
+
+
+def _meant(region: str) -> str:
+    """A suggestion for a region that this version of boto3 does not know. It can be newer, so it is no error."""
+    session = boto3.Session()
+    known = session.get_available_regions("sagemaker", session.get_partition_for_region(region))
+    if region in known:
+        return ""
+    # Of similar regions, one with the same letters is meant: us-east-1 and not us-west-1 for us-esat-1.
+    near = next((one for one in known if sorted(one) == sorted(region)), "") or nearest(region, known)
+    return f" (did you mean `{near}`?)" if near else ""
 
 
 def _stack(calls: OperatorCalls, name: str) -> DeployedStack | None:

@@ -156,14 +156,16 @@ def _subscriptions(connection: Connection) -> list[Check]:
     topic = _of(connection, "AWS::SNS::Topic").get("AlarmTopic", "")
     confirmed = connection.calls.subscriptions(topic)
     pending = f"{confirmed.count(False)} of {len(confirmed)} subscriptions are not confirmed"
-    confirm = "confirm the subscription by the link in the mail of AWS, or delete it"
+    confirm = "confirm the subscription by the link in the email from AWS, or delete it"
     if any(confirmed):
         problems = [Check(Level.WARN, what, message=pending, recommendation=confirm)] if not all(confirmed) else []
         return _found(what, problems, f"{len(confirmed)} confirmed subscriptions get the alarms")
     if confirmed:
-        return [Check(Level.FAIL, what, message=f"alarms reach nobody: {pending}", recommendation=confirm)]
+        return [Check(Level.FAIL, what, message=f"alarms have no receiver: {pending}", recommendation=confirm)]
     fix = f"set the parameter AlarmEmail and deploy, or run `aws sns subscribe --topic-arn {topic}`"
-    return [Check(Level.FAIL, what, message="alarms reach nobody: the topic has no subscription", recommendation=fix)]
+    return [
+        Check(Level.FAIL, what, message="alarms have no receiver: the topic has no subscription", recommendation=fix)
+    ]
 
 
 def _alarms(connection: Connection) -> list[Check]:
@@ -320,7 +322,7 @@ def _texts(connection: Connection, rules: Rules | None) -> list[Check]:
         elif not read.documents:
             continue  # the probe of SweepFunction says that no SCP restricts this account
         elif equal_texts(rules, connection.aws.partition, [{"Statement": list(one.statements)} for one in read.known]):
-            found.append(Check(Level.OK, PREVENTION, account, message="the SCPs equal what the local file compiles to"))
+            found.append(Check(Level.OK, PREVENTION, account, message="the SCPs equal those of the local file"))
         else:
             message = "the SCPs lack statements that the local file compiles to"
             fix = RECOMMENDATIONS[Reason.NOT_PREVENTED]

@@ -1,6 +1,6 @@
 """Fixed boundaries: prevention for accounts without room for the service control policies (SCPs) of models.
 
-The SCPs of models have the statements of every assignment. Here, each assignment has a permissions boundary with its
+The model SCPs have the statements of every assignment. Here, each assignment has a permissions boundary with its
 statements instead, and each of its roles must have this boundary. One set of SCPs does the rest:
 
 - It denies creating a role of an assignment without the boundary, and removing or replacing the boundary.

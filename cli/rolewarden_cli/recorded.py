@@ -137,7 +137,9 @@ def _after_space(text: str, place: int) -> int:
 
 
 def _too_deep(path: Path) -> UnusableInputError:
-    return UnusableInputError(f"{path}: has more than {MAX_DEPTH} levels: name a file with events")
+    return UnusableInputError(
+        f"{path}: is nested too deeply, with more than {MAX_DEPTH} levels: name a file with events"
+    )
 
 
 def _is_deep(value: Any) -> bool:

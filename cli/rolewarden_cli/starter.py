@@ -172,14 +172,14 @@ class StartingFile:
         yield "# this file, which are sets of deny policies, attached to the roles that Canvas uses."
         yield "#"
         yield from self._origin()
-        yield "# After an edit, run `rolewarden check`, which names mistakes, then `rolewarden plan`, which shows the"
-        yield "# effect in an account."
+        yield "# After an edit, run `rolewarden check`, which names mistakes. Then run `rolewarden plan`, which shows"
+        yield "# the effect in an account."
         yield ""
         if self.answers.mode is Mode.OBSERVE:
-            yield "# observe: Rolewarden reports which roles lack a guardrail, and changes no role. Write `enforce`"
-            yield "# when the reports of some days show only what you want to deny."
+            yield "# observe: Rolewarden reports the roles that lack a guardrail, and changes no role. If the reports"
+            yield "# of some days show only effects that you want, write `enforce`."
         else:
-            yield "# enforce: Rolewarden attaches the guardrails. Write `observe` to only report which roles lack one."
+            yield "# enforce: Rolewarden attaches the guardrails. With `observe`, it only reports missing guardrails."
         yield f"mode: {self.answers.mode.value}"
 
     def _origin(self) -> Iterator[str]:
@@ -190,7 +190,7 @@ class StartingFile:
         yield f"# `rolewarden init` wrote this file on {self.today} from account {account} in {regions}."
         if self.found.since:
             yield f"# The models are those of the calls in CloudTrail's event history from {self.found.since} on. Every"
-            yield "# caller who can work as a role of a domain can add calls to it: read each list before you deploy."
+            yield "# caller who can use a role of a domain can add calls to it, so read each list before you deploy."
         for line in self.found.unread:
             yield f"# Not read: {comment(line, 90)}"
 
@@ -236,7 +236,7 @@ class StartingFile:
 
     def _assignments(self) -> Iterator[str]:
         yield from ("", "# The first assignment that matches a domain or user profile decides. The last one must match")
-        yield "# everything that the others leave."
+        yield "# every domain and user profile."
         yield "assignments:"
         for group in self.groups:
             yield f"  - guardrails: [{self._names[group.domains]}]"
@@ -305,7 +305,7 @@ _REST = (
     "",
     "# The blocks below do nothing until you remove their `#`.",
     "",
-    "# A role that needs no guardrail until a day:",
+    "# A role that needs no guardrail until the end of a day:",
     "# exemptions:",
     "#   - role: CanvasBreakGlass",
     '#     account: "111122223333"',
@@ -320,7 +320,8 @@ _REST = (
     "# also_govern:",
     "#   trusting: [sagemaker.amazonaws.com]",
     "",
-    "# A permissions boundary for roles that have no room for another policy:",
+    "# A permissions boundary for roles that have no room for another policy. Deploy it with the parameter",
+    "# Fallback=boundary:",
     "# fallback: boundary",
 )
 """The end of the file: settings that an operator may need later."""

@@ -1,7 +1,7 @@
 """The names in guardrails.yaml that match nothing in an account, each with the most similar name that exists there.
 
 A name that matches nothing is often a mistake: the subjects for which it was written get the guardrails of a later
-assignment. It can also be meant for another account or Region, so these findings are warnings.
+assignment. It can also be meant for another account or region, so these findings are warnings.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ class Command(NamedTuple):
         """The meaning of exit code 2. Empty if the command never exits with 2."""
         meanings = [self.conditions[name].meaning for name in self.defaults]
         if not meanings:
-            return "a condition of --fail-on holds" if self.conditions else ""
+            return "a condition of --fail-on is true" if self.conditions else ""
         return ", or ".join(filter(None, (", ".join(meanings[:-1]), meanings[-1])))
 
     @property
@@ -107,7 +107,7 @@ COMMANDS = {
         "an error, or the changes were not confirmed",
     ),
     "access": Command(
-        "Show which subjects can reach which models, and the reason.",
+        "Show the models that each subject can reach, and the reason.",
         "the matrix is shown",
         {
             "reached": Condition("a subject can reach a model", is_default=False),
@@ -117,7 +117,7 @@ COMMANDS = {
     ),
     "explain": Command(
         "Show why a role can or cannot use a model.",
-        "the decision is explained",
+        "the decision is shown",
         {
             "allowed": Condition("the role can use the model", is_default=False),
         },
@@ -143,7 +143,7 @@ COMMANDS = {
             "contested": Condition("a role is contested"),
             "unprotected": Condition("a role is unprotected"),
             "account": Condition("an account has a finding, such as events that do not arrive"),
-            "observed": Condition("a guardrail in observe mode leaves a role unprotected, or enforces nothing"),
+            "observed": Condition("a role lacks a guardrail in observe mode (or all guardrails are in observe mode)"),
             "sweep": Condition("the last sweep is missing, overdue or incomplete"),
             "unreached": Condition("with --all-accounts, an account could not be read"),
             "surplus": Condition("a role has policies that it does not need", is_default=False),
@@ -151,15 +151,15 @@ COMMANDS = {
     ),
     "sweep": Command("Start a sweep: the deployed stack evaluates every role.", "the sweep is requested"),
     "doctor": Command(
-        "Check on the deployed stack what can only be seen there.",
-        "everything is in order, or only warnings",
+        "Check the deployed stack, and name the fix of each problem.",
+        "no check failed",
         {
             "failures": Condition("a check failed, or could not be made"),
             "warnings": Condition("a check has a warning", is_default=False),
         },
     ),
     "drill": Command(
-        "Prove that Rolewarden acts on events now, and measure the seconds.",
+        "Test that events arrive now, and measure the seconds.",
         "every drill was heard in time",
         {
             "late": Condition("a drill is late"),
@@ -168,7 +168,7 @@ COMMANDS = {
     ),
     "verify": Command(
         "Test the deployed stack as a whole: checks, drills and a model call.",
-        "every check and drill is in order, or only warnings",
+        "no check failed, and no drill is late or cut",
         {
             "failures": Condition("a check or the model call failed"),
             "drills": Condition("a drill is late or cut"),
@@ -191,7 +191,7 @@ COMMANDS = {
         error="an error, such as a file with errors",
     ),
     "diff": Command(
-        "Show what another guardrails.yaml changes in terms of access.",
+        "Show the access that another guardrails.yaml changes.",
         "access does not change",
         {
             "gained": Condition("access is gained"),

@@ -55,7 +55,7 @@ def run_access(  # noqa: PLR0913, PLR0917 - an option each
     as_json: AsJson = False,
     form: Annotated[Format | None, one_of(Format.CSV, what="a row for each subject and model")] = None,
 ) -> None:
-    """Show which subjects can reach which models, and the policy statements that decide.
+    """Show the models that each subject can reach, and the policy statements that decide.
 
     The decisions come from IAM's policy simulator. A subject can reach a model if one route is open. The routes to a
     Bedrock model are on demand, an inference profile, a batch job and Mantle. The routes to a JumpStart model are an

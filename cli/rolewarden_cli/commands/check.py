@@ -26,8 +26,9 @@ def run_check(
 ) -> None:
     """Check guardrails.yaml, and show how much of each quota it uses.
 
-    Prints one line for each error and warning, with the place, the fault and the correction. The quotas are the
-    characters of a policy and the managed policies of a role. It also prints the access paths that an option closes.
+    The command prints one line for each error and warning, with the place, the fault and the correction. The quotas are
+    the characters of a policy and the managed policies of a role. It also prints the access paths that stay open and
+    that an option closes.
 
     Example: rolewarden check
     """

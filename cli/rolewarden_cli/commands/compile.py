@@ -29,7 +29,7 @@ def run_compile(
     scp: Annotated[bool, typer.Option("--scp", help="Print service control policies (SCPs) that deny at use, instead "
                                       "of IAM policies.")] = False,
     boundaries: Annotated[bool, typer.Option("--boundaries", help="Print a fixed permissions boundary for the roles of "
-                                             "each assignment, and SCPs that hold it, for accounts without room for "
+                                             "each assignment, and SCPs that protect it, for accounts without room for "
                                              "more SCPs.")] = False,
     scope: Annotated[Scope, typer.Option(help="The callers that the SCPs restrict: all of an account, or only sessions "
                                          "that SageMaker names.")] = Scope.ACCOUNT,
@@ -40,8 +40,8 @@ def run_compile(
 ) -> None:  # fmt: skip
     """Print the IAM policies or the service control policies that guardrails.yaml compiles to.
 
-    With --scp or --boundaries, the command prints how many characters and attachments of an organization the policies
-    take. It needs no AWS credentials. docs/how-to/prevention.md has the steps to use these policies.
+    With --scp or --boundaries, the command also prints the characters of the policies and the number of SCPs to attach.
+    It needs no AWS credentials. docs/how-to/prevention.md has the steps to use these policies.
 
     Example: rolewarden compile --scp --out policies
     """
@@ -136,7 +136,7 @@ def _show_boundaries(found: FixedBoundaries, out: Path | None, as_json: bool) ->
 def _notes(prevention: Prevention, partition: str) -> list[str]:
     policies = prevention.policies
     lines = [f"{policy.name}: {len(policy.text):,} of {SCP_SIZE:,} characters" for policy in policies]
-    taken = f"{counted(len(policies), 'SCP')} of the {SLOTS} that a root, unit or account can have"
+    taken = f"{counted(len(policies), 'SCP')} of the {SLOTS} that a root, OU or account can have"
     if not policies:
         lines.append("every guardrail is in observe mode, so the SCP would deny nothing: write `mode: enforce`")
     elif len(policies) > FREE_SLOTS:

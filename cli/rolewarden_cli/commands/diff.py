@@ -47,10 +47,11 @@ def run_diff(  # noqa: PLR0913, PLR0917 - an option each
     as_json: AsJson = False,
     form: Annotated[Format | None, one_of(Format.SARIF, what="the changes")] = None,
 ) -> None:  # fmt: skip
-    """Show what another guardrails.yaml changes in terms of access: models and access paths gained and lost.
+    """Show the access that another guardrails.yaml changes: models and access paths gained and lost.
 
-    "Gained" (`+`) means that no guardrail denies it any more. Comments, layout and new names change no access. To
-    compare the file with the last commit, run `git show HEAD:layers/guardrails/guardrails.yaml | rolewarden diff`.
+    A line with `+` names access that no guardrail denies any more (gained). Comments, layout and new names
+    change no access. To compare the file with the last commit, run
+    `git show HEAD:layers/guardrails/guardrails.yaml | rolewarden diff`.
 
     Example: rolewarden diff layers/guardrails/guardrails.yaml --local
     """

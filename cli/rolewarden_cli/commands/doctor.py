@@ -28,7 +28,7 @@ def run_doctor(
     fail_on: FailOn = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check on the deployed stack what can only be seen there, and print a line for each check.
+    """Check the deployed stack, and print a line for each check.
 
     The checks cover the version and rules of the stack, subscriptions, alarms, dead-letter queues, schedules,
     concurrency and StackSets. They also cover OperatorArn, trails, forwarders, accounts, and domains in other regions.

@@ -38,7 +38,8 @@ def run_drill(
     """Send a pulse and a full drill now, and show when EnforceFunction heard each of them.
 
     A pulse sets tags to the values that they have. A full drill detaches the policy of Rolewarden's own canary role.
-    EnforceFunction must attach it again. No other role changes. Without an option, the stack's own account is drilled.
+    EnforceFunction must attach it again. No other role changes. Without an option, the command drills the account of
+    the stack.
 
     The command waits at most for the parameter DrillLimitMinutes. For a drill that is late or cut, it names the first
     broken link and the recommended action.

@@ -24,11 +24,11 @@ def run_erase(
     fail_on: FailOn = None,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Show how many rows of the history name a person, ask, and erase the person from them.
+    """Show the number of rows of the history that name a person, ask, and erase the person from them.
 
-    A row loses the caller, the address and the tool, and gets the day. It keeps the call, its time, its event ID and
-    the change to the role. Only the role or user in the parameter OperatorArn can do this. Rows of the last two days
-    stay.
+    The command removes the caller, the address and the tool from each row, and adds the day. A row keeps the call, its
+    time, its event ID and the change to the role. Only the role or user in the parameter OperatorArn can do
+    this. Rows of the last two days stay.
 
     Example: rolewarden erase alice@example.com --local
     """

@@ -57,8 +57,8 @@ def run_init(  # noqa: PLR0913, PLR0917 - each parameter is an option
     """Write a guardrails.yaml for an account: its domains and roles, and the models that they used.
 
     On a terminal, the command asks a question for each option that you do not give. Without a terminal, or with --yes,
-    it takes the defaults. It replaces no file unless you say so. The file is in observe mode, so a stack with it only
-    reports.
+    it takes the defaults. It replaces a file only with --force or after your answer. The file is in observe mode, so a
+    stack with it only reports.
 
     Example: rolewarden init --local --yes
 

@@ -68,8 +68,8 @@ def run_plan(  # noqa: PLR0913, PLR0917 - each parameter is an option
     connection: Connection,
     guardrails: Guardrails = DEFAULT_FILE,
     everything: All = False,
-    prevention: Annotated[bool, typer.Option("--prevention", help="Show instead which recorded calls the service "
-                                             "control policies of models would deny.")] = False,
+    prevention: Annotated[bool, typer.Option("--prevention", help="Show instead the recorded calls that the "
+                                             "model SCPs of guardrails.yaml would deny.")] = False,
     days: Annotated[int | None, typer.Option(metavar="N", help="With --prevention: the days of calls, 30 if not given "
                                              "and at most 90.")] = None,
     trail: Annotated[list[Path] | None, typer.Option(metavar="PATH", help="With --prevention: log files of a trail or "

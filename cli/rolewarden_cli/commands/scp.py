@@ -110,7 +110,7 @@ def _sizes(documents: dict[str, Document], of_models: int) -> list[str]:
     taken = len(documents) + of_models + 1
     together = (
         f"{counted(len(documents), 'SCP')} of admission, {of_models} of models (`rolewarden compile --scp`) and 1 of "
-        f"protection (`rolewarden scp`) are {taken} of the {SLOTS} that a root, unit or account can have"
+        f"protection (`rolewarden scp`) are {taken} of the {SLOTS} that a root, OU or account can have"
     )
     if taken > FREE_SLOTS:
         others = SLOTS - FREE_SLOTS

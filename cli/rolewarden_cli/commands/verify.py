@@ -71,7 +71,7 @@ def run_verify(  # noqa: PLR0913, PLR0917 - each parameter is an option
 def show_unsettled(out: Console, left: Sequence[Unsettled], *, every: bool) -> None:
     """Print the facts that only an account can confirm, each with a way to confirm it: the decisive ones, or all."""
     shown = [one for one in left if one.decisive or every]
-    out.print(heading(f"what only your account can confirm: {counted(len(left), 'fact')} about AWS"))
+    out.print(heading(f"facts that only your account can confirm: {counted(len(left), 'fact')} about AWS"))
     for one in shown:
         out.print(indented(Text(one.claim), 2))
         out.print(indented(Text(one.live, "bright_black"), 6))

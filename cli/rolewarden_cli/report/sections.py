@@ -288,7 +288,7 @@ class Sections:
             rows.append((account, (one.call or "not known", caller, one.did, f"{one.times:,}",
                                    listed(one.about) or "Rolewarden", moment(one.first),
                                    moment(one.last))))  # fmt: skip
-        heads = ("Call", "Caller", "What the calls did", "Times", "About", "First", "Last")
+        heads = ("Call", "Caller", "Effect of the calls", "Times", "About", "First", "Last")
         empty = "The history has no call that took a guardrail away or changed Rolewarden."
         return self._table("tampering-table", "Calls against the guardrails, by caller", heads, rows, empty)
 
@@ -334,7 +334,7 @@ class Sections:
             by = TableCell(self.caller(entry.actor), listed(filter(None, (entry.person, doubt))))
             rows.append((account, (moment(entry.at), by, entry.event or "not known", entry.message,
                                    "\n".join(lines) or "no line", digests)))  # fmt: skip
-        heads = ("Time", "Changed by", "Call", "In short", "What it changed", "Digests of the rules")
+        heads = ("Time", "Changed by", "Call", "In short", "Changed access", "Digests of the rules")
         empty = "The history has no change of the rules in this period."
         return self._table("rule-changes", "Changes of the rules", heads, rows, empty)
 
@@ -437,7 +437,7 @@ class Sections:
             if found.unread:
                 rows.append((account.account, ("not read", found.unread)))
         empty = "No service control policy restricts an account of this report."
-        return self._table("scps-table", "Service control policies", ("Policy", "What it is"), rows, empty)
+        return self._table("scps-table", "Service control policies", ("Policy", "Kind"), rows, empty)
 
     @property
     def scps_in_words(self) -> str:
@@ -484,7 +484,7 @@ class Sections:
                     yield place, ("role that cannot be protected", role, VERDICT_WORDS[verdict])
         for name, guardrail in self.report.rules.guardrails.items():
             if guardrail.mode is Mode.OBSERVE:
-                why = "Rolewarden reports what it would attach, and changes no role"
+                why = "Rolewarden reports the policies that it would attach, and changes no role"
                 yield "", ("guardrail in observe mode", name, why)
         yield from (("", (what, "every account", coded(why))) for what, why in GENERAL_LIMITS)
 
@@ -493,7 +493,7 @@ class Sections:
         """The differences from the earlier report."""
         found = self.report.comparison.changes if self.report.comparison else ()
         rows = ((one.account, (one.what, one.about, one.before, one.now)) for one in found)
-        heads = ("What changed", "Whom or what", "In the earlier report", "In this report")
+        heads = ("Change", "About", "In the earlier report", "In this report")
         empty = "The data of both reports are the same."
         return self._table("changes-table", "Differences from the earlier report", heads, rows, empty)
 
@@ -512,7 +512,7 @@ class Sections:
     def aws_controls(self) -> PageTable:
         """Public controls of AWS next to this report."""
         rows = ((TableCell(one.control, one.service), one.checks, one.beside, one.source) for one in AWS_CONTROLS)
-        heads = ("Control of AWS", "What it checks", "Difference from this report", "Source")
+        heads = ("Control of AWS", "Check", "Difference from this report", "Source")
         return make_table("aws-controls", "Public controls of AWS near to generative AI", heads, rows, "")
 
 
@@ -534,7 +534,7 @@ SECTION_TITLES = {
     "scope": "Accounts and regions",
     "alive": "Rolewarden at work",
     "scps": "Service control policies",
-    "gaps": "What is not covered",
+    "gaps": "Accounts and regions that are not covered",
     "since": "Changes since the last report",
     "policies": "Policies",
     "controls": "Evidence by control",
@@ -562,7 +562,7 @@ def _of_finding(finding: Finding) -> Sequence[str | TableCell]:
 
 def _mode(guardrail: Guardrail) -> TableCell:
     is_enforced = guardrail.mode is Mode.ENFORCE
-    words = "Rolewarden attaches it" if is_enforced else "Rolewarden only reports what it would attach"
+    words = "Rolewarden attaches it" if is_enforced else "Rolewarden only reports the policies that it would attach"
     return stated(guardrail.mode.value, "good" if is_enforced else "warn", words)
 
 

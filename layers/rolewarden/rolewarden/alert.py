@@ -166,7 +166,7 @@ def compose(event: Any, partition: str, queues: Mapping[str, str] = MappingProxy
         parts = partial(_policy_restored, observes=bool(banner))
     headline, rows = parts(detail, place) if parts and detail else _unreadable(envelope)
     replay = plain_name(envelope.get("replay-name"), 64)
-    replayed = f"EventBridge delivered an old record again, by the replay {replay}: look at the time of the call"
+    replayed = f"EventBridge delivered an old record again, by the replay {replay}: compare the time of the call"
     more = [("Replayed", replayed if replay else ""), ("Observed", banner), ("Account", place.name)]
     return _written(f"{about}: {headline}", [*rows, *more])
 
@@ -321,7 +321,7 @@ def _role_finding(detail: Mapping[str, Any], place: _Console) -> _Parts:
         (
             "What",
             f"role {role} lacks {missing or 'a guardrail'}, and Rolewarden cannot protect it: "
-            "until you act, a missing guardrail denies its users nothing",
+            "until you act, its users may reach models that the missing guardrail denies",
         ),
         *_used_by(detail),
         *_caused(detail),
@@ -339,10 +339,10 @@ def _subject_finding(detail: Mapping[str, Any], place: _Console) -> _Parts:
     if policy := plain_name(detail.get("policy"), 128):
         who = f"guardrail {policy}"
     elif domain == "*":
-        # A sweep writes this if AWS refuses to list the domains of a Region, or their tags.
-        who = "the domains of a Region"
+        # A sweep writes this if AWS refuses to list the domains of a region, or their tags.
+        who = "the domains of a region"
     if missing:
-        what = f"{who} needs {missing}, but uses its domain's role, which has only what the domain needs"
+        what = f"{who} needs {missing}, but uses its domain's role, which has only the guardrails of the domain"
         done = "nothing: the role keeps the guardrails of its domain"
     else:
         what = f"AWS refused a call that Rolewarden needs to evaluate {who}"
@@ -374,7 +374,7 @@ def _account_finding(detail: Mapping[str, Any], place: _Console) -> _Parts:
         what = f"service control policies do not deny models in account {place.account} as guardrails.yaml says"
         done = "nothing: Rolewarden attaches its policies to roles as before, and changes no service control policy"
     elif reason == Reason.NOT_DELEGATED:
-        what = "StackSets does not tell Rolewarden which member accounts exist: their roles may be unprotected"
+        what = "StackSets does not list the member accounts for Rolewarden: their roles may be unprotected"
         done = "swept the central account only"
     elif reason == Reason.UNSIGNED:
         what = f"a caller used the credentials of a function of Rolewarden in account {place.account}"
@@ -449,8 +449,8 @@ def _policy_restored(detail: Mapping[str, Any], place: _Console, *, observes: bo
     was = {CREATED: "deleted", REPLACED: "edited", UNDONE: "changed"}.get(remediation, "tampered with")
     done = {
         CREATED: f"created the policy again; the next sweep attaches it to every role that needs it{unless}",
-        REPLACED: "restored the default version of the policy to what guardrails.yaml says",
-        UNDONE: "nothing: the policy was as guardrails.yaml says again when Rolewarden read it",
+        REPLACED: "restored the default version of the policy to the text of guardrails.yaml",
+        UNDONE: "nothing: the policy had the text of guardrails.yaml again when Rolewarden read it",
     }.get(remediation, "restored the policy")
     rows = [
         ("What", f"a caller {was} the policy of guardrail {policy}: roles that need it may have been unprotected"),
@@ -565,7 +565,7 @@ _PARTS = {
     "events": ("rule", _UNDETECTED, _RESTORE),
     "monitoring": ("alarm", "the next failure may trigger no alarm", _RESTORE),
     "cloudtrail": ("trail", "without a trail that logs, only the sweep detects a change to a role",
-                   "run `aws cloudtrail start-logging --name TRAIL`, and check what it logs with "
+                   "run `aws cloudtrail start-logging --name TRAIL`, and see the events that it logs with "
                    "`aws cloudtrail get-event-selectors --trail-name TRAIL`"),
     "cloudformation": ("stack", "a caller deploys, changes or deletes Rolewarden itself", "stop the "
                        "operation, then deploy the stack as you want it"),

@@ -179,7 +179,7 @@ class SubjectFinding(CausedEvent):
     detail_type = "Subject Finding"
 
     domain: str = ""
-    """The ID of the SageMaker domain, or `*` for all domains of a Region."""
+    """The ID of the SageMaker domain, or `*` for all domains of a region."""
     user_profile: str = ""
     """The name of the user profile."""
     role: str = ""
@@ -199,7 +199,7 @@ class SubjectFinding(CausedEvent):
 
 
 class AccountFinding(CausedEvent):
-    """Rolewarden cannot protect an account, or one Region of it.
+    """Rolewarden cannot protect an account, or one region of it.
 
     For example, Rolewarden cannot enter the account, receives no events from it, or no longer covers it. AWS may also
     refuse a call that concerns the whole account. The finding `forged request` means that a caller invoked a function
@@ -327,7 +327,7 @@ class DrillMeasured(CausedEvent):
     drill: Annotated[str, {"enum": [kind.value for kind in DrillKind]}]
     """The call of the drill: a pulse sets a tag of the canary to its own value, a full drill detaches its policy."""
     region: str
-    """The Region whose events the drill sent along the event path."""
+    """The region whose events the drill sent along the event path."""
     nonce: str
     """The ID at the end of the user agent of the drill's call."""
     milliseconds: int
@@ -395,7 +395,7 @@ class SweepCompleted(OwnEvent):
     account: Annotated[str, {"pattern": r"^[0-9]{12}$"}]
     """The ID of the AWS account that the sweep evaluated."""
     regions: tuple[str, ...]
-    """The Regions in which the sweep listed SageMaker domains."""
+    """The regions in which the sweep listed SageMaker domains."""
     subjects: int
     """The number of subjects."""
     roles: int

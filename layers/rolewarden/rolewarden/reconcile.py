@@ -272,7 +272,7 @@ class Reconciler:
         done = self._remediate(role, required, bindings, outcome, boundary_just_set=False)
         if done.verdict in {Verdict.UNENFORCEABLE, Verdict.OUT_OF_SCOPE}:
             return done
-        message = f"the role has the guardrails for everybody, because {', '.join(of_users)} may not fit its quota"
+        message = f"the role has the guardrails for all users, because {', '.join(of_users)} may not fit its quota"
         return _unenforceable(done, Refused(Reason.QUOTA, message))
 
     def _held(self, role: RoleKey, bindings: tuple[Binding, ...], outcome: Outcome) -> Outcome | None:

@@ -35,35 +35,35 @@ class ReportedKind(StrEnum):
     subject still needs guardrails on the role, and whether the stack covers the account by now."""
 
     SHARED_ROLE = "shared role"
-    """A user profile runs as its domain's role, so it cannot have its own guardrails. Each sweep finds it again."""
+    """A user profile uses its domain's role, so it cannot have its own guardrails. Each sweep finds it again."""
 
     BOUNDARY = "boundary"
-    """Rolewarden cannot remove the fallback boundary of a protected role. No sweep looks for it."""
+    """Rolewarden cannot remove the fallback boundary of a protected role. No sweep resolves it."""
 
     UNREAD = "unread"
     """AWS refuses a call that Rolewarden needs for the evaluation of a subject or an account. Only a sweep that could
     read everything shows that the finding is resolved."""
 
     OUTSIDE = "outside"
-    """Domains exist in a region that the stack does not cover. Only the look at all regions resolves it.
+    """Domains exist in a region that the stack does not cover. Only the reading of all regions resolves it.
     """
 
     PREVENTION = "prevention"
     """Service control policies are not in effect in an account. The step of a sweep that tests them resolves it."""
 
     EXEMPTION = "exemption"
-    """An exemption does not hold, or its role may have a new user. Each sweep compares every exemption with AWS again.
-    """
+    """AWS contradicts an exemption, or its role may have a new user. Each sweep compares every exemption with AWS
+    again."""
 
     REPLACEMENT = "replacement"
     """A deployment confirmed another exempt role than before. It is about that deployment, so no sweep resolves it."""
 
     PUBLICATION = "publication"
-    """A policy of a guardrail could not be published. A sweep resolves it when IAM has the policy as the rules want it.
-    """
+    """PublishFunction could not write the policy of a guardrail. A sweep resolves it when the policy in IAM has the
+    text of the rules."""
 
     FIRST_USE = "first use"
-    """A role that may be somebody else's got its first guardrail. It is about an event, so no sweep resolves it."""
+    """A role that may belong to another team got its first guardrail. It is about an event, so no sweep resolves it."""
 
     UNSIGNED = "unsigned call"
     """A call of a function's role is not Rolewarden's. It is about that call, so no sweep resolves it."""

@@ -49,7 +49,7 @@ OPERATION = timedelta(hours=3)
 FIRST_RULES = "first rules"
 UNKNOWN_BEFORE = "the earlier rules are not known"
 NOT_THE_OUTPUT = "the table's earlier rules are not those of the stack's output RulesDigest"
-NAMED_LATER = "CloudTrail now shows who deployed these rules"
+NAMED_LATER = "CloudTrail now shows the deployer of these rules"
 
 
 @dataclass
@@ -141,7 +141,7 @@ class RulesLog:
         try:
             calls = list(self.deployments.deployment_calls(self.stack_id, until - OPERATION, until))
         except (Refused, RetryLater) as error:
-            logger.warning("CloudTrail does not show who deploys", extra={"why": str(error)})
+            logger.warning("CloudTrail does not show the deployer", extra={"why": str(error)})
             return None
         newest = max(calls, key=lambda record: str(record.get("eventTime")), default=None)
         return cause_of(newest) if newest else None

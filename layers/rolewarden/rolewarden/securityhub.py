@@ -58,7 +58,7 @@ def finding(event: Any, partition: str) -> dict[str, Any] | None:
     return found | _open(name, detail, SEVERITIES[verdict]) if verdict in SEVERITIES else None
 
 
-_ALL_DOMAINS = {"*": "the domains of a Region"}
+_ALL_DOMAINS = {"*": "the domains of a region"}
 """The domain ID in a finding about a list of domains, or of their tags, that AWS refuses; and its name for people."""
 
 

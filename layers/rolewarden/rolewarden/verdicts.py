@@ -45,15 +45,15 @@ class Reason(StrEnum):
     LEFT = "account no longer covered"
     """The StackSet no longer has a stack in the account. See docs/how-to/runbook.md, Account Finding."""
     NOT_DELEGATED = "not a delegated administrator"
-    """StackSets does not tell Rolewarden which member accounts exist. See docs/how-to/runbook.md, Account Finding."""
+    """StackSets does not list the member accounts for Rolewarden. See docs/how-to/runbook.md, Account Finding."""
     UNHEARD = "events do not arrive"
     """A link between the account's events and Rolewarden is broken. See docs/how-to/runbook.md, Account Finding."""
     OUTSIDE = "domains in a region that is not covered"
     """SageMaker domains exist in a region that is not in the parameter `Regions`. See docs/how-to/runbook.md, Account
     Finding."""
     NOT_PREVENTED = "service control policies are not in effect"
-    """guardrails.yaml names principals for service control policies, and IAM's simulator does not deny what these deny.
-    See docs/how-to/runbook.md, Account Finding."""
+    """guardrails.yaml names principals for service control policies, and IAM's simulator allows requests that these
+    deny. See docs/how-to/runbook.md, Account Finding."""
     POLICY_MISSING = "policy missing"
     """The guardrail's policy does not exist in IAM, or cannot be attached."""
     POLICY_EDITED = "policy edited"
@@ -68,7 +68,7 @@ class Reason(StrEnum):
     SHARES_ROLE = "shares its domain's role"
     """The user profile uses its domain's execution role and needs guardrails that its sessions do not have."""
     UNREACHABLE = "SageMaker cannot be reached"
-    """Rolewarden cannot connect to the SageMaker endpoint of a Region."""
+    """Rolewarden cannot connect to the SageMaker endpoint of a region."""
     EXEMPT_ABSENT = "exempt role not found"
     """guardrails.yaml exempts a role that does not exist. See docs/how-to/runbook.md, Account Finding."""
     EXEMPT_NEWER = "exempt role is newer than the rules"
@@ -96,7 +96,7 @@ class Reason(StrEnum):
     """`never_govern` names the role, but the role was created after the last deployment, so it can be another role of
     the same name. It needs its guardrails until the next deployment. See docs/how-to/runbook.md, Account Finding."""
     HELD = "held"
-    """A domain or user profile uses a role that may be somebody else's, and guardrails.yaml has `hold: suspicious`.
+    """A domain or user profile uses a role that may belong to another team, and guardrails.yaml has `hold: suspicious`.
     Rolewarden attaches nothing to the role until guardrails.yaml names it. See docs/reference/guardrails.md, Roles of
     other teams."""
     FIRST_USE = "first guardrail of a suspicious role"
@@ -112,8 +112,8 @@ class Reason(StrEnum):
     REFUSED = "refused"
     """AWS rejected a call for a reason that Rolewarden does not know."""
     UNSIGNED = "call that Rolewarden did not make"
-    """A caller made a call with the credentials of a function's role, because the call lacks the mark of Rolewarden's
-    calls. See docs/how-to/runbook.md, Account Finding."""
+    """A caller made a call with the credentials of a function's role, because the call lacks the correlation ID
+    of Rolewarden's calls. See docs/how-to/runbook.md, Account Finding."""
     FORGED = "forged request"
     """A caller invoked the function named in the message with a custom-resource request that CloudFormation did not
     send. The function rejected the request and removed no guardrail."""
@@ -154,7 +154,7 @@ RECOMMENDATIONS: dict[str, str] = {
     Reason.OUTSIDE: "add the region to the parameter Regions and deploy, or delete the domains; until then Rolewarden "
     "does not protect their roles, and makes no exception for users of a shared role",
     Reason.NOT_PREVENTED: "print the service control policies with `rolewarden compile --scp`, update them, and attach "
-    "all of them to the account or to a unit above it; without service control policies, remove `principals` from "
+    "all of them to the account or to an OU above it; without service control policies, remove `principals` from "
     "guardrails.yaml",
     Reason.POLICY_MISSING: "run `rolewarden sweep`, which also creates the guardrail's policy again, or wait for the "
     "next scheduled check",
@@ -193,13 +193,13 @@ RECOMMENDATIONS: dict[str, str] = {
     "right, change `reason` of the exemption in guardrails.yaml and deploy, which confirms the exemption; otherwise "
     "restore the trust policy and then do so",
     Reason.NEVER_GOVERNED: "ask the caller who gave the role to the domain or user profile, and take it away; if the "
-    "role has a guardrail by accident, run `rolewarden detach` with its name",
+    "role has a guardrail by mistake, run `rolewarden detach` with its name",
     Reason.NEVER_NEWER: "find the caller of CreateRole or AcquireRole in CloudTrail; if this is the role that you "
     "mean, change guardrails.yaml and deploy; otherwise delete the role",
     Reason.HELD: "ask the caller who gave the role to the domain or user profile; if it is a role of Canvas, list its "
     "name under `also_govern.roles` in guardrails.yaml; otherwise take it away or list it under `never_govern`; then "
     "deploy",
-    Reason.FIRST_USE: "ask the caller who gave the role to the domain or user profile; if it is an accident, take the "
+    Reason.FIRST_USE: "ask the caller who gave the role to the domain or user profile; if it is a mistake, take the "
     "role away, list it under `never_govern`, deploy, and run `rolewarden detach` with its name",
     Reason.TAGGED: "ask the caller why; restore the tags that the message names, or add the caller to "
     "`trusted_taggers` in guardrails.yaml and deploy; to prevent such calls, attach the policy of `rolewarden scp`",

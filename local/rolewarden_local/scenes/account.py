@@ -176,7 +176,7 @@ def print_roles(account: Account, console: Console) -> None:
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("role", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
-    table.add_column("guardrails", no_wrap=True)
+    table.add_column("required guardrails", no_wrap=True)
     table.add_column("used by")
     names = sorted(role.name for role in account.aws.roles() if not role.path.startswith("/rolewarden/"))
     for name in names:
