@@ -253,7 +253,7 @@ def test_compile_into_an_existing_file_is_one_line_and_exits_1(file: Path) -> No
     file.write_text(rules("bedrock: {deny: all}"))
     code, out, err = run("compile", "--out", str(file), str(file))
     assert (code, out) == (1, "")
-    assert err == f"rolewarden: {file}: cannot be written: File exists: give another folder with --out\n"
+    assert err == f"rolewarden: {file} is a file: give a folder with --out\n"
 
 
 BOUNDED = """fallback: boundary

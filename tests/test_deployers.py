@@ -122,7 +122,9 @@ def some(shape):
         return shape.metadata.get("min", 1)
     if shape.name == "arnType":
         return "arn:aws:iam::aws:policy/AdministratorAccess"
-    return shape.enum[0] if getattr(shape, "enum", None) else "1" * max(shape.metadata.get("min", 1), 20)
+    if getattr(shape, "enum", None):
+        return shape.enum[0]
+    return "1" * min(max(shape.metadata.get("min", 1), 20), shape.metadata.get("max", 20))
 
 
 def test_every_action_of_aws_that_changes_a_deployer_is_in_the_statement():

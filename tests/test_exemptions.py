@@ -68,8 +68,11 @@ def deployed(world_with):
 
 
 def deploy_again(world, *, ago=0):
-    """Record that the stack published the guardrails `ago` seconds ago."""
-    publish_at("rolewarden", datetime.now(UTC) - timedelta(seconds=ago))
+    """Record that the stack published the guardrails `ago` seconds ago.
+
+    SageMaker's times have milliseconds, so a change in the same millisecond could count as later.
+    """
+    publish_at("rolewarden", datetime.now(UTC) - timedelta(seconds=ago) + timedelta(milliseconds=1))
     world.assemble(world.runtime.aws)
 
 

@@ -293,7 +293,7 @@ def test_a_forwarders_pattern_is_within_the_limits_of_eventbridge():
 def test_functions_read_the_named_regions():
     assert translated(Regions="us-east-1,eu-west-1").environment("EnforceFunction")["REGIONS"] == "us-east-1,eu-west-1"
     named = statements(translated(Regions="us-east-1,eu-west-1"), "EnforceFunction")
-    [reads] = [statement for statement in named if statement.get("Sid") == "ReadDomains"]
+    [reads] = [statement for statement in named if statement.get("Sid") == "ReadSubjects"]
     assert reads["Condition"] == {"StringEquals": {"aws:RequestedRegion": ["us-east-1", "eu-west-1"]}}
 
 

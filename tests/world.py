@@ -226,6 +226,8 @@ class World(Assembled):
         key = f"{type(self).__name__} {name} {settings}"
         if key not in _AFTER:
             step()
+            # A recheck that waits would become visible in another test after a minute.
+            self.sqs.purge_queue(QueueUrl=self.environment["WORK_QUEUE_URL"])
             _AFTER[key] = self.aws.saved()
         _AFTER[key]()
         self.lend()

@@ -234,7 +234,7 @@ def _time(text: str) -> datetime:
 
 
 def _number(text: str) -> int:
-    if not text.isdecimal():
+    if not re.fullmatch("[0-9]+", text):
         raise ValueError(f"has `{text}` as its number of calls")
     return int(text)
 
