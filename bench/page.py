@@ -40,7 +40,19 @@ AIMS = (
         200,
     ),
     Aim("sweep of 10,000, all missing: calls", "sweep-10000", "10,000 roles, all missing", "calls", FLOOR, 1.3),
-    Aim("sweep of 10,000, all missing: wall", "sweep-10000", "10,000 roles, all missing", "wall", CUSTODIAN, 0.6),
+    Aim(
+        "sweep of 10,000, all missing: wall",
+        "sweep-10000",
+        "10,000 roles, all missing",
+        "wall",
+        CUSTODIAN,
+        0.6,
+        "the floor takes {floor} of Custodian's time. A profile of 3,000 roles: 36 % of Rolewarden's CPU time is for "
+        "the attachments, which the floor makes, too. The sweep, which reads IAM, SageMaker and the table, takes 29 %. "
+        "The history and the events, which Custodian does not write, take 18 %, and the reads that evaluations share "
+        "10 %. In AWS the calls decide: Rolewarden makes 0.39 of Custodian's, and five copies of its function share "
+        "them.",
+    ),
     Aim("sweep of 1,000, all missing: calls", "sweep-1000", "1,000 roles, all missing", "calls", FLOOR, 1.3),
     Aim("sweep of 1,000, all missing: wall", "sweep-1000", "1,000 roles, all missing", "wall", CUSTODIAN, 0.6),
     Aim(
