@@ -7,6 +7,7 @@ Rolewarden. docs/explanation/cost.md and docs/explanation/scale.md use its numbe
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -156,23 +157,16 @@ def _fill(stand: Stand, regions: Sequence[str], members: Iterable[str]) -> None:
     for account in (ACCOUNT_ID, *members):
         log(_client("cloudtrail", account))
         _people(account, regions)
+    sets = {}
     if members:
         stand.aws.organize("o-exampleorg1", {UNIT: set(members)}, administrator=ACCOUNT_ID)
-        _make_roles(template)
-        _stack_sets(stand.environment["CENTRAL_BUS"], regions)
-
-
-def _make_roles(template: Template) -> None:
-    """Make the roles of the StackSets, and the role with which rules in the central account's other regions send."""
-    iam = _client("iam", ACCOUNT_ID)
-    make_stack_set_roles(iam)
-    for name, role in template.resources("AWS::IAM::Role").items():
-        if name == "ForwardRole":
-            trust = json.dumps(role["AssumeRolePolicyDocument"])
-            iam.create_role(RoleName=name, Path=role["Path"], AssumeRolePolicyDocument=trust)
-            [policy] = role["Policies"]
-            document = json.dumps(policy["PolicyDocument"])
-            iam.put_role_policy(RoleName=name, PolicyName=policy["PolicyName"], PolicyDocument=document)
+        make_stack_set_roles(_client("iam", ACCOUNT_ID))
+        sets = _stack_sets(stand.environment["CENTRAL_BUS"], regions)
+    # With this role, rules in the other regions of the central account send events.
+    forward = {**template.resources("AWS::IAM::Role").get("ForwardRole", {}), "RoleName": "ForwardRole"}
+    roles = {"ForwardRole": {"Type": "AWS::IAM::Role", "Properties": forward}} if members else {}
+    waits = {"Wait": {"Type": "AWS::CloudFormation::WaitConditionHandle"}}
+    stand.environment = {**stand.environment, "STACK_ID": _stack({**sets, **roles} or waits)}
 
 
 def _people(account: str, regions: Sequence[str]) -> None:
@@ -197,8 +191,8 @@ def _names(account: str) -> list[str]:
     return [f"person-{account[:4]}-{number}" for number in range(ROLES)]
 
 
-def _stack_sets(central_bus: str, regions: Sequence[str]) -> None:
-    """Make the template's StackSets: forwarders in the other regions, and forwarders and roles in member accounts."""
+def _stack_sets(central_bus: str, regions: Sequence[str]) -> dict[str, Any]:
+    """The template's StackSets, for forwarders in the other regions, and forwarders and roles in member accounts."""
     s3 = boto3.client("s3", region_name=REGION)
     s3.create_bucket(Bucket="templates")
     s3.put_object(Bucket="templates", Key="forwarder.yaml", Body=(ROOT / "forwarder.yaml").read_bytes())
@@ -214,7 +208,7 @@ def _stack_sets(central_bus: str, regions: Sequence[str]) -> None:
         "forwarders": ("own-account", "SELF_MANAGED", {"Accounts": [ACCOUNT_ID]}),
         "members": ("members", "SERVICE_MANAGED", {"OrganizationalUnitIds": [UNIT]}),
     }
-    resources = {
+    return {
         name: {
             "Type": "AWS::CloudFormation::StackSet",
             "Properties": {
@@ -232,15 +226,22 @@ def _stack_sets(central_bus: str, regions: Sequence[str]) -> None:
         }
         for name, (covers, model, accounts) in targets.items()
     }
+
+
+def _stack(resources: Mapping[str, Any]) -> str:
+    """Make the central stack with these resources, and return its ID."""
     cloudformation = boto3.client("cloudformation", region_name=REGION)
-    cloudformation.create_stack(StackName=STACK, TemplateBody=json.dumps({"Resources": resources}))
+    made = cloudformation.create_stack(StackName=STACK, TemplateBody=json.dumps({"Resources": resources}))
     while (stack := cloudformation.describe_stacks(StackName=STACK)["Stacks"][0])["StackStatus"].endswith("PROGRESS"):
         time.sleep(0.05)
     if stack["StackStatus"] != "CREATE_COMPLETE":
         raise RuntimeError(f"the StackSets: {stack['StackStatus']}: {stack.get('StackStatusReason')}")
+    return made["StackId"]
 
 
-_ENTERING = ("Enforce", "Reconcile", "Sweep", "Publish", "Detach")
+_ENTERING = re.findall(
+    r"^  (\w+)Role:\n    Type: String\n    Description: ARN", (ROOT / "forwarder.yaml").read_text(), re.M
+)
 """The functions that can enter an account with forwarder.yaml. Here every caller of the central account can."""
 
 

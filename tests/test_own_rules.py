@@ -1,6 +1,7 @@
 """A rule of the event path is compared with its whole template: its pattern, and what its targets send with."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from rolewarden.listed import ListedRule
@@ -50,6 +51,15 @@ def test_the_deployed_forwarding_rules_have_no_problem(account, region):
         [target] = named["Targets"]
         target["RoleArn"] = f"arn:aws:iam::{account}:role/rolewarden/{role}"
         assert expected.forwarder_problem(account, region, rule["Name"], listed(named)) == ""
+
+
+@pytest.mark.parametrize("lacking", ["AlertFunction", "EventsDeadLetterQueue"])
+def test_a_rule_whose_target_names_a_resource_that_the_stack_lacks_is_a_problem(lacking):
+    template = translated(**EVERYTHING)
+    whole, rule = own_rules(template), template.resources("AWS::Events::Rule")["AlertFunctionFindings"]
+    names = {name: physical for name, physical in whole.names.items() if name != lacking}
+    problem = replace(whole, names=names).central_problem("AlertFunctionFindings", listed(rule))
+    assert problem == "the target of rule AlertFunctionFindings has a resource that the stack does not have"
 
 
 RULES = {

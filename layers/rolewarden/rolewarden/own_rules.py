@@ -61,6 +61,8 @@ class OwnRules:
         }
         targets = [_plain(target) for target in rule.details]
         for target in filled(wanted["targets"], values):
+            if not isinstance(target, Mapping):
+                return f"the target of rule {name} has a resource that the stack does not have"
             arns = [found for found in targets if found.get("Arn") == target["Arn"]]
             if not arns:
                 return f"rule {name} does not send to {target['Arn']}"
