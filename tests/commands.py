@@ -2,9 +2,12 @@
 
 import json
 import os
+import signal
 from typing import Any
 from unittest import mock
 
+import pytest
+from rolewarden.aws import Aws
 from rolewarden_cli.main import app
 from typer.testing import CliRunner, Result
 
@@ -17,6 +20,20 @@ def rolewarden(*arguments: str, answer: str | None = None) -> Result:
     # With an endpoint in the environment, `--local` uses the account of this process, and no call leaves it.
     with mock.patch.dict(os.environ, {"AWS_ENDPOINT_URL": "http://in-process", "COLUMNS": COLUMNS}):
         return CliRunner().invoke(app, [*arguments, "--local"], input=answer)
+
+
+def press_ctrl_c_at_detachments(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Press Ctrl-C at the beginning of each detachment. Gives the list of the roles, which grows with each of them."""
+    detached: list[str] = []
+    detach = Aws.detach
+
+    def press(self: Aws, role: str, *arguments: Any, **more: Any) -> bool:
+        detached.append(role)
+        signal.raise_signal(signal.SIGINT)
+        return detach(self, role, *arguments, **more)
+
+    monkeypatch.setattr(Aws, "detach", press)
+    return detached
 
 
 def json_answer(*arguments: str, exit_code: int = 0) -> Any:

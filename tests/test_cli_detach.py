@@ -1,11 +1,9 @@
 """`rolewarden detach` detaches surplus policies and keeps those that a role needs."""
 
 import json
-import signal
 
 import boto3
 import pytest
-from rolewarden.aws import Aws
 from rolewarden.fingerprint import fingerprint
 from rolewarden.guardrails_file import read_yaml
 from rolewarden.policies import policy_arn
@@ -14,7 +12,7 @@ from rolewarden_cli.commands import detach as commands
 from rolewarden_local.aws import ACCOUNT_ID
 from rolewarden_local.scenes.seed import TRUST, seed
 
-from tests.commands import json_answer, rolewarden
+from tests.commands import json_answer, press_ctrl_c_at_detachments, rolewarden
 from tests.conftest import TODAY
 
 pytestmark = pytest.mark.long
@@ -183,15 +181,7 @@ def test_ctrl_c_stops_after_the_current_role_and_deletes_no_policy(world_with, m
     world = world_with(NONE).protected()
     surplus(world)
     surplus(world, "DataLake")
-    detached = []
-    detach = Aws.detach
-
-    def press(self, role, *arguments, **more):
-        detached.append(role)
-        signal.raise_signal(signal.SIGINT)
-        return detach(self, role, *arguments, **more)
-
-    monkeypatch.setattr(Aws, "detach", press)
+    detached = press_ctrl_c_at_detachments(monkeypatch)
     result = rolewarden("detach", *rules(world), "--yes")
     assert (result.exit_code, detached) == (2, ["BuildServer"])
     assert "BuildServer  - none" in result.stdout

@@ -515,7 +515,7 @@ def forge_look(world, **changes):
     world.runtime.aws.put(world.environment["BINDINGS_TABLE"], row)
 
 
-def bare(world):
+def detach_guardrails(world):
     """Detach every guardrail from the role, and return the event of the last call."""
     for policy in world.attached(ROLE):
         event = world.detach(ROLE, policy)
@@ -532,7 +532,7 @@ def test_a_forged_row_of_the_look_makes_an_exception_until_the_next_look_at_most
     world.detach_surplus()
     assert "none" in world.attached(ROLE)
     forge_look(world)
-    world.enforce(bare(world))
+    world.enforce(detach_guardrails(world))
     assert "none" not in world.attached(ROLE), "a role without its guardrails, as the docs say"
     world.sweep()
     assert "none" in world.attached(ROLE)
@@ -550,7 +550,7 @@ def test_a_row_of_the_look_of_another_form_makes_no_exception(shared, row):
         world.runtime.aws.write_newer(world.environment["BINDINGS_TABLE"], (), [key], at=time.time())
     else:
         forge_look(world, **row)
-    world.enforce(bare(world))
+    world.enforce(detach_guardrails(world))
     assert "none" in world.attached(ROLE)
 
 

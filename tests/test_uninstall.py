@@ -1,10 +1,7 @@
 """`rolewarden detach --all` removes what a deleted stack left, and nothing else."""
 
-import signal
-
 import boto3
 import pytest
-from rolewarden.aws import Aws
 from rolewarden.canary import CANARY_ROLE
 from rolewarden.policies import DESCRIPTION, policy_arn
 from rolewarden_cli.account import OperatorCalls
@@ -13,7 +10,7 @@ from rolewarden_local.aws import ACCOUNT_ID
 from typer.testing import CliRunner
 
 from tests.answers import wrong
-from tests.commands import json_answer, rolewarden
+from tests.commands import json_answer, press_ctrl_c_at_detachments, rolewarden
 from tests.stacks import deployed
 
 pytestmark = pytest.mark.long
@@ -133,15 +130,7 @@ def test_options_that_conflict_are_one_line(left, arguments, says):
 
 
 def test_ctrl_c_stops_after_the_current_role_and_the_output_names_what_was_done(left, monkeypatch):
-    detached = []
-    detach = Aws.detach
-
-    def press(self, role, *arguments, **more):
-        detached.append(role)
-        signal.raise_signal(signal.SIGINT)
-        return detach(self, role, *arguments, **more)
-
-    monkeypatch.setattr(Aws, "detach", press)
+    detached = press_ctrl_c_at_detachments(monkeypatch)
     result = rolewarden("detach", "--all", "--delete-policies", "--yes")
     assert (result.exit_code, len(detached)) == (2, 1)
     assert f"{detached[0]}  - none" in result.stdout

@@ -231,8 +231,8 @@ def starting_file(answers: Choices, found: FoundAccount | None, today: date, *, 
     these are too many, too, the file allows no model.
     """
     whole = StartingFile(answers, today, found, has_schema=has_schema)
-    bare = replace(found, groups=()) if found else None
-    attempts = (whole, replace(whole, by_provider=True), replace(whole, found=bare))
+    ungrouped = replace(found, groups=()) if found else None
+    attempts = (whole, replace(whole, by_provider=True), replace(whole, found=ungrouped))
     for attempt in attempts:
         checked = _checked(attempt.text, today)
         if not checked.errors:

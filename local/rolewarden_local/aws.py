@@ -534,9 +534,8 @@ class LocalAws:
         operation = transport.operation_name(
             service, method, path, app._ct_event_name(service, method, path, headers, params)
         )
-        if access_key.startswith(
-            "AKIA"
-        ):  # This is the key of an IAM user. MiniStack finds its account only if AUTH is on.
+        # MiniStack finds the account of an IAM user's key only if AUTH is on.
+        if access_key.startswith("AKIA"):
             responses.set_request_account_id(app._request_account_scope(access_key))
         account, region = responses.get_account_id(), responses.get_region()
         loops.take_trace(headers)

@@ -64,8 +64,8 @@ def gather_all(  # noqa: PLR0913, PLR0917 - the parameters of `gather`, and the 
 ) -> Report:
     """Collect the report of each account of an `organized` connection, as `role` in the members.
 
-    What the accounts share is read once: the history, the alarms, and the models in `wanted`. Raises RetryLater,
-    RulesError, and NoAccountReadError if no account can be read.
+    All accounts share one read of the history, the alarms and the models in `wanted`. Raises RetryLater, RulesError,
+    and NoAccountReadError if no account can be read.
     """
     shared = read_shared(connection, now)
     accounts, unreached = read_accounts(

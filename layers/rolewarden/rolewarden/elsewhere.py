@@ -47,7 +47,7 @@ class Elsewhere:
             if probe.message and not probe.is_warning:
                 refused, kind = Refused(probe.reason, probe.message), ReportedKind.OUTSIDE
                 unresolved.add(self.recorder.record_account_finding(account, refused, SWEEP, kind))
-        # What could not be read may still be wrong. A refused list of regions, without a region, leaves all unread.
+        # A region that could not be read may still have a domain. A refused list of regions leaves all unread.
         unread = [probe.region for probe in probes if probe.message and probe.reason is not Reason.OUTSIDE]
         for finding in self.reported.of_account(account):
             may_last = any(finding.name.endswith(f" {region}") or not region for region in unread)

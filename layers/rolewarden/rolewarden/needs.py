@@ -327,7 +327,7 @@ class Needs:
     def obstacle(self, shared: SharedProfile, use: SharedUse) -> Obstacle:
         """The reason why a user profile does not get its assignment. Raises RetryLater."""
         role = shared.domain.role
-        return obstacle(self.rules, shared, use, variants=self.for_users, hindrance=lambda: self._hindrance(role))
+        return obstacle(self.rules, shared, use, variants=self.for_users, of_role=lambda: self._obstacle_of_role(role))
 
     def required(self, bindings: Iterable[Binding]) -> dict[str, Guardrail]:
         """The policies that the subjects of a role need together, by name with their guardrail.
@@ -340,7 +340,7 @@ class Needs:
         if self.for_users:
             users = RoleUsers(self.rules, bound, self.bindings.of_domain)
             # Several guardrails of a role can have exceptions.
-            may_except = cache(lambda: self._hindrance(users.role) is None)
+            may_except = cache(lambda: self._obstacle_of_role(users.role) is None)
             found = users.told_apart(found, self.for_users, may_except)
         return self._policies_of(found)
 
@@ -365,7 +365,7 @@ class Needs:
         """Whether the rules have a guardrail with exceptions for users of a shared role."""
         return any(name.startswith(EXCEPT) for name in self.for_users)
 
-    def _hindrance(self, role: RoleKey | None) -> Obstacle | None:
+    def _obstacle_of_role(self, role: RoleKey | None) -> Obstacle | None:
         """The reason why the sessions of `role` can have no exception; None if they can. Raises RetryLater."""
         try:
             found = self.exemptions.aws.within(role.account).role(role.name) if role else None

@@ -124,11 +124,11 @@ def obstacle(
     use: SharedUse,
     *,
     variants: Mapping[str, Guardrail],
-    hindrance: Callable[[], Obstacle | None],
+    of_role: Callable[[], Obstacle | None],
 ) -> Obstacle:
     """The first reason why `use` differs from the assignment of the user profile.
 
-    `hindrance` gives the reason why the role can have no exception at all, or None.
+    `of_role` gives the reason why the role can have no exception at all, or None.
     """
     profile, domain = shared.profile, shared.domain
     if rules.fallback is not Fallback.NONE:
@@ -143,7 +143,7 @@ def obstacle(
         return Obstacle.TOO_LONG
     if use.lacking and shared.uses_bedrock_role:
         return Obstacle.BEDROCK_ROLE
-    return hindrance() or Obstacle.SAME_NAME
+    return of_role() or Obstacle.SAME_NAME
 
 
 def _names(rules: Rules, binding: Binding) -> tuple[str, ...]:
